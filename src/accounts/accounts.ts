@@ -1,0 +1,38 @@
+/** The services of this folder, built once and wired to each other. Called by app.ts and the first-run set-up. */
+import { Addresses } from './addresses.ts';
+import type { DirectoryDeps } from './directory.ts';
+import { Domains } from './domains.ts';
+import { Logins, type LoginLimits } from './login.ts';
+import { MailboxAccounts } from './mailboxes.ts';
+import { Organizations } from './organizations.ts';
+import { Passwords, type HashFunction, type PasswordOptions } from './passwords.ts';
+
+export type Accounts = Readonly<{
+  organizations: Organizations;
+  domains: Domains;
+  addresses: Addresses;
+  mailboxes: MailboxAccounts;
+  logins: Logins;
+  passwords: Passwords;
+}>;
+type AccountsOptions = Readonly<{
+  passwords: PasswordOptions;
+  loginDomain?: string | undefined;
+  /** Replaced by tests. */
+  loginLimits?: LoginLimits | undefined;
+  hash?: HashFunction | undefined;
+}>;
+
+export function createAccounts(deps: DirectoryDeps, options: AccountsOptions): Accounts {
+  const passwords = new Passwords(options.passwords, options.hash);
+  const domains = new Domains(deps);
+  const addresses = new Addresses({ ...deps, domains });
+  return {
+    organizations: new Organizations(deps),
+    domains,
+    addresses,
+    mailboxes: new MailboxAccounts({ ...deps, domains, addresses, passwords }),
+    logins: new Logins({ ...deps, domains, passwords, loginDomain: options.loginDomain, limits: options.loginLimits }),
+    passwords,
+  };
+}

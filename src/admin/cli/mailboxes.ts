@@ -1,0 +1,114 @@
+/** sealpost mailbox .. */
+import { randomBytes } from 'node:crypto';
+import type { Command } from 'commander';
+import type { OperationAnswer } from '../operations.ts';
+import { examples, receiptLines } from './organizations.ts';
+import { openSession, type Session } from './session.ts';
+import { confirmLoss, newPassword, table, timeText, type Terminal } from './terminal.ts';
+
+type Listed = OperationAnswer<'mailbox.list'>[number];
+type CreateOptions = Readonly<{ name?: string; password: boolean; passwordFile?: string; generate?: boolean }>;
+const GENERATED_PASSWORD_BYTES = 15;
+
+export function addMailboxCommands(program: Command, terminal: Terminal): void {
+  const mailbox = program.command('mailbox').description("Mailboxes: one user's mail, under a key of its own.");
+
+  mailbox
+    .command('create')
+    .description('Create a mailbox. Asks for its password, or reads it as the first line of standard input.')
+    .argument('<address>', 'its address, in a domain that was created before')
+    .option('--name <text>', "the user's name; stored encrypted")
+    .option('--password-file <file>', 'read the password from the first line of this file')
+    .option('--generate', 'make a random password and print it once')
+    .option('--no-password', 'set none: nobody can log in before sealpost password set')
+    .addHelpText(
+      'after',
+      examples(
+        'mailbox create ann@example.org --name "Ann Example"',
+        'mailbox create bob@example.org --generate --json',
+      ),
+    )
+    .action(async (address: string, options: CreateOptions, command: Command) => {
+      const session = await openSession(command, terminal);
+      const password = await passwordOf(options, terminal);
+      const made = await session.ask('mailbox.create', { address, displayName: options.name, password });
+      const shown = options.generate === true ? { ...made, password } : made;
+      session.print(shown, () => {
+        const told = options.generate === true ? ` Its password, shown only now: ${password ?? ''}` : '';
+        return `Created mailbox ${made.address}, id ${made.ref.mailbox}.${told}\n`;
+      });
+    });
+
+  mailbox
+    .command('list')
+    .description('List the mailboxes of an organization, with their addresses.')
+    .option('--org <organization>', 'name or id; not needed while there is one organization')
+    .addHelpText('after', examples('mailbox list', 'mailbox list --org Example --json'))
+    .action(async (options: { org?: string }, command: Command) => {
+      const session = await openSession(command, terminal);
+      session.print(await allMailboxes(session, options.org), (all) =>
+        table([
+          ['ADDRESS', 'NAME', 'STATE', 'PASSWORD', 'ALIASES', 'ID', 'CREATED'],
+          ...all.map((it) => [
+            it.address,
+            it.displayName ?? '',
+            it.state,
+            it.hasPassword ? 'set' : 'none',
+            it.aliases.join(' '),
+            it.ref.mailbox,
+            timeText(it.createdAtMs),
+          ]),
+        ]),
+      );
+    });
+
+  mailbox
+    .command('suspend')
+    .description('Stop logins and mail of a mailbox and end its sessions; its mail is kept.')
+    .argument('<address>')
+    .addHelpText('after', examples('mailbox suspend ann@example.org'))
+    .action(async (address: string, _options: object, command: Command) => {
+      const session = await openSession(command, terminal);
+      session.print(await session.ask('mailbox.suspend', { address }), () => `Suspended ${address}.\n`);
+    });
+
+  mailbox
+    .command('resume')
+    .description('Undo a suspension.')
+    .argument('<address>')
+    .addHelpText('after', examples('mailbox resume ann@example.org'))
+    .action(async (address: string, _options: object, command: Command) => {
+      const session = await openSession(command, terminal);
+      session.print(await session.ask('mailbox.resume', { address }), () => `Resumed ${address}.\n`);
+    });
+
+  mailbox
+    .command('delete')
+    .description('Delete a mailbox with all its mail, its key and its aliases, for good.')
+    .argument('<address>')
+    .option('--yes', 'do not ask')
+    .addHelpText('after', examples('mailbox delete ann@example.org'))
+    .action(async (address: string, options: { yes?: boolean }, command: Command) => {
+      const session = await openSession(command, terminal);
+      const found = await session.ask('mailbox.show', { address });
+      const aliases = found.aliases.length === 0 ? '' : ` and its aliases ${found.aliases.join(', ')}`;
+      const text = `This deletes mailbox ${found.address} with all its mail${aliases}. It cannot be undone.`;
+      await confirmLoss(terminal, { text, word: found.address, isConfirmed: options.yes === true });
+      const answer = await session.ask('mailbox.delete', { address: found.address });
+      session.print(answer, (it) => `Deleted mailbox ${found.address}.\n${receiptLines(it.receipts)}`);
+    });
+}
+
+async function passwordOf(options: CreateOptions, terminal: Terminal): Promise<string | undefined> {
+  if (options.generate === true) return randomBytes(GENERATED_PASSWORD_BYTES).toString('base64url');
+  return options.password ? newPassword(terminal, options.passwordFile) : undefined;
+}
+
+async function allMailboxes(session: Session, organization: string | undefined): Promise<Listed[]> {
+  const all: Listed[] = [];
+  for (;;) {
+    const page = await session.ask('mailbox.list', { organization, after: all.at(-1)?.ref.mailbox });
+    if (page.length === 0) return all;
+    all.push(...page);
+  }
+}

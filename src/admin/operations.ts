@@ -1,0 +1,35 @@
+/**
+ * Everything an operator can ask of a running server: one table, by name. The server runs it, and the client's types
+ * are taken from it, so neither can drift.
+ */
+import type { z } from 'zod';
+import { cacheOperations } from './operations/caches.ts';
+import { domainOperations } from './operations/domains.ts';
+import { grantOperations } from './operations/grants.ts';
+import { keyChangeOperations } from './operations/key-changes.ts';
+import { keyOperations } from './operations/keys.ts';
+import { keyringOperations } from './operations/keyring.ts';
+import { mailboxOperations } from './operations/mailboxes.ts';
+import { organizationOperations } from './operations/organizations.ts';
+import { receiptOperations } from './operations/receipts.ts';
+import { statusOperations } from './operations/status.ts';
+import { tlsOperations } from './operations/tls.ts';
+
+export const operations = {
+  ...organizationOperations,
+  ...domainOperations,
+  ...mailboxOperations,
+  ...keyOperations,
+  ...keyChangeOperations,
+  ...grantOperations,
+  ...keyringOperations,
+  ...cacheOperations,
+  ...receiptOperations,
+  ...statusOperations,
+  ...tlsOperations,
+} as const;
+
+type Operations = typeof operations;
+export type OperationName = keyof Operations;
+export type OperationInput<Name extends OperationName> = z.input<Operations[Name]['input']>;
+export type OperationAnswer<Name extends OperationName> = Awaited<ReturnType<Operations[Name]['run']>>;

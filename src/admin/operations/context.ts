@@ -1,0 +1,88 @@
+/** What the operations of this folder work with, and how one is written. */
+import type { z } from 'zod';
+import type { Accounts } from '../../accounts/accounts.ts';
+import { notFound, refused } from '../../accounts/directory.ts';
+import type { EraseFiles } from '../../accounts/mailboxes.ts';
+import type { Organization } from '../../accounts/organizations.ts';
+import type { MailboxId, OrganizationId } from '../../base/ids.ts';
+import type { AuditLog } from '../../keys/audit-log.ts';
+import type { KeyChangeState, RootKeyName } from '../../keys/key-changes.ts';
+import type { KeyService } from '../../keys/key-service.ts';
+import type { ProviderKind } from '../../keys/provider.ts';
+import type { KeyringLock } from '../../keys/providers/keyring-lock.ts';
+import type { Health } from '../../observe/health.ts';
+import type { Receipts } from '../receipts.ts';
+
+/** What a running server says about itself; `ports` by listener name. */
+export type ServerState = Readonly<{
+  version: string;
+  pid: number;
+  uptimeMs: number;
+  ports: Readonly<Record<string, number>>;
+  openMailboxesCount: number;
+  health: ReturnType<Health['report']>;
+}>;
+/** Changes of keys in the background. Each throws ServerError 'not-allowed' while another one of the organization runs. */
+type KeyJobs = Readonly<{
+  move(organization: OrganizationId, target: RootKeyName): KeyChangeState;
+  /** Of one mailbox, or with null of all. */
+  rotate(of: Readonly<{ organization: OrganizationId; mailbox: MailboxId | null }>): KeyChangeState;
+  find(id: string): KeyChangeState | null;
+}>;
+export type AdminContext = Readonly<{
+  accounts: Accounts;
+  keys: KeyService;
+  audit: AuditLog;
+  eraseFiles: EraseFiles;
+  /** Ends the sessions of these mailboxes at once; `text` is what their users are told. */
+  endSessions(of: Readonly<{ organization: OrganizationId; mailbox?: MailboxId }>, text: string): void;
+  /** Closes the mailbox databases that nobody uses; gives their number. */
+  closeIdleMailboxes(): Promise<number>;
+  receipts: Receipts;
+  keyJobs: KeyJobs;
+  keyringFile: string;
+  keyringLock: KeyringLock;
+  state(): ServerState;
+  /** Reads the certificate files anew for connections from now on. Throws ServerError; then the old one stays. */
+  reloadTls(): void;
+  /** For organizations that are created without naming a key. */
+  defaultKey: Readonly<{ provider: ProviderKind; rootKey: string }>;
+}>;
+
+/** One request that an operator can make: its checked input, and what it does. The answer is plain JSON. */
+export type Operation<Schema extends z.ZodType, Answer> = Readonly<{
+  input: Schema;
+  run(input: z.output<Schema>, context: AdminContext, signal: AbortSignal): Answer | Promise<Answer>;
+}>;
+
+export function operation<Schema extends z.ZodType, Answer>(
+  input: Schema,
+  run: Operation<Schema, Answer>['run'],
+): Operation<Schema, Answer> {
+  return { input, run };
+}
+
+/** The organization meant by an id or name; the only one when none is named. Throws ServerError 'not-found', 'not-allowed'. */
+export async function organizationOf(
+  named: string | undefined,
+  context: AdminContext,
+  signal: AbortSignal,
+): Promise<Organization> {
+  const { organizations } = context.accounts;
+  if (named !== undefined) {
+    const found = await organizations.find(named, signal);
+    if (!found) throw notFound(`There is no organization ${named}. See: sealpost org list${await sealedHint(context)}`);
+    return found;
+  }
+  const all = await organizations.list(signal);
+  const [only] = all;
+  if (!only) throw notFound('There is no organization yet. Create one first: sealpost org create NAME');
+  if (all.length > 1) throw refused('There are several organizations: name one with --org. See: sealpost org list');
+  return only;
+}
+
+/** A name that cannot be opened cannot be found either. */
+async function sealedHint({ accounts }: AdminContext): Promise<string> {
+  const isSealed = (await accounts.organizations.list()).some(({ name }) => name === null);
+  return isSealed ? ' (while its key cannot be used, an organization is known by its id only)' : '';
+}

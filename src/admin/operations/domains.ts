@@ -1,0 +1,32 @@
+/** Operations on domains. */
+import { z } from 'zod';
+import { operation, organizationOf } from './context.ts';
+
+const named = z.strictObject({ domain: z.string() });
+
+export const domainOperations = {
+  'domain.create': operation(
+    z.strictObject({ domain: z.string(), organization: z.string().optional() }),
+    async (input, context, signal) => {
+      const { id } = await organizationOf(input.organization, context, signal);
+      return { domain: await context.accounts.domains.create(input.domain, id), organization: id };
+    },
+  ),
+  'domain.list': operation(z.strictObject({ organization: z.string().optional() }), async (input, context, signal) => {
+    if (input.organization === undefined) return context.accounts.domains.list();
+    const { id } = await organizationOf(input.organization, context, signal);
+    return context.accounts.domains.list(id);
+  }),
+  'domain.suspend': operation(named, async (input, context) => {
+    await context.accounts.domains.setState(input.domain, 'suspended');
+    return { domain: input.domain };
+  }),
+  'domain.resume': operation(named, async (input, context) => {
+    await context.accounts.domains.setState(input.domain, 'active');
+    return { domain: input.domain };
+  }),
+  'domain.delete': operation(named, async (input, context) => {
+    await context.accounts.domains.delete(input.domain);
+    return { domain: input.domain };
+  }),
+} as const;

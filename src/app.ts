@@ -1,0 +1,363 @@
+/**
+ * The composition root: builds every service once, floor by floor, and takes them down in the opposite order.
+ *
+ * A1  One process for one data directory: the second one is refused before it opens anything.
+ * A2  Nothing listens before everything below it is ready, nor without a TLS certificate.
+ * A3  Stopping: listeners first, then what is under way within a grace period, then mailboxes, then the directory.
+ * A4  When the disk fails the process says so in its log and exits with 70 at once: nothing more is acknowledged, and
+ *     the next start recovers from what is durable.
+ *
+ * Called by main.ts: `serve` and `initialize`.
+ */
+import { createPrivateKey, X509Certificate } from 'node:crypto';
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { createAccounts, type Accounts } from './accounts/accounts.ts';
+import type { Certify } from './accounts/destructions.ts';
+import type { EraseFiles } from './accounts/mailboxes.ts';
+import { Receipts } from './admin/receipts.ts';
+import { AdminServer } from './admin/server.ts';
+import type { ServerState } from './admin/operations/context.ts';
+import { makeMissingFiles } from './admin/set-up-files.ts';
+import { setUpDemo, setUpUsers, type DemoResult, type UsersResult } from './admin/set-up.ts';
+import { ServerError } from './base/errors.ts';
+import type { Config } from './config/schema.ts';
+import { Checkpointer } from './db/checkpointer.ts';
+import { Database } from './db/database.ts';
+import { lockDirectory } from './db/lock.ts';
+import { syncFolder } from './db/sync-folder.ts';
+import { Delivery } from './delivery/deliver.ts';
+import { createImapServer } from './imap/server.ts';
+import { KeyJobs } from './jobs/key-jobs.ts';
+import { AuditLog } from './keys/audit-log.ts';
+import { KeyService } from './keys/key-service.ts';
+import { KeyProviderError, type KeyProvider, type ProviderKind } from './keys/provider.ts';
+import { AwsKms } from './keys/providers/aws-kms.ts';
+import { remindOfBackup } from './keys/providers/keyring-backup.ts';
+import { KeyringLock } from './keys/providers/keyring-lock.ts';
+import { LocalKeyring } from './keys/providers/local-keyring.ts';
+import { VaultTransit } from './keys/providers/vault-transit.ts';
+import { Mailboxes } from './mailbox/mailboxes.ts';
+import { Health } from './observe/health.ts';
+import { createLogger, type Logger } from './observe/logger.ts';
+import { createSmtpListeners } from './smtp/listener.ts';
+
+const PROJECT = join(import.meta.dirname, '..');
+const DIRECTORY_MIGRATIONS = join(PROJECT, 'migrations/directory');
+const EXIT_STORAGE_FAILED = 70; // EX_SOFTWARE of sysexits.h
+const STOP_GRACE_MS = 10_000;
+const HASH_QUEUE_MAX_COUNT = 1000;
+const DEMO_DOMAIN = 'example.test';
+
+type OnFailure = (error: Error) => void;
+type Core = Readonly<{
+  checkpointer: Checkpointer;
+  audit: AuditLog;
+  keys: KeyService;
+  keyringLock: KeyringLock;
+  accounts: Accounts;
+}>;
+type Tls = Readonly<{ cert: string; key: string; minimumVersion: Config['tls']['minimumVersion'] }>;
+
+/** Ports by listener, named as tools expect them (`imap`, `imaps`, `smtp`, `lmtp`). */
+type Ports = Readonly<Record<string, number>>;
+export type ServeOptions = Readonly<{ config: Config; readyFile?: string | undefined }>;
+
+/** Serves until SIGTERM or SIGINT; resolves when everything is down. Throws ServerError when it cannot start. */
+export async function serve({ config, readyFile }: ServeOptions): Promise<void> {
+  process.umask(0o077);
+  await using log = createLogger(config.log);
+  const { logger } = log;
+  const onFailure: OnFailure = (error) => {
+    logger.error('storage failed: stopping without acknowledging anything more', { error });
+    log.flushNow();
+    process.exit(EXIT_STORAGE_FAILED); // A4
+  };
+  const stopping = stopSignal(logger);
+  await using running = new AsyncDisposableStack();
+  const ports = await startServer(config, running, { logger, onFailure });
+  if (readyFile !== undefined) announce(readyFile, ports, running);
+  logger.info('serving', { ports });
+  await stopping;
+  logger.info('stopping');
+}
+
+type Observers = Readonly<{ logger: Logger; onFailure: OnFailure }>;
+
+/** Starts every service; `running` takes each down again, last first (A3). */
+async function startServer(config: Config, running: AsyncDisposableStack, observers: Observers): Promise<Ports> {
+  const { logger, onFailure } = observers;
+  const startedMs = performance.now();
+  const tls = readTls(config);
+  const core = await openCore(config, running, observers);
+  const { audit, keys, keyringLock, accounts, checkpointer } = core;
+  const health = running.use(new Health());
+  const mailboxesFolder = join(config.data.directory, 'mailboxes');
+  if (mkdirSync(mailboxesFolder, { recursive: true, mode: 0o700 }) !== undefined)
+    await syncFolder(config.data.directory);
+  const mailboxes = new Mailboxes({
+    directory: mailboxesFolder,
+    inlineBodyMaxBytes: config.store.inlineBodyMaxBytes,
+    maxOpenCount: config.store.maxOpenMailboxesCount,
+    freeSpaceReserveBytes: config.store.freeSpaceReserveBytes,
+    checkpointer,
+    keys,
+    onFailure,
+  });
+  running.defer(() => mailboxes.close());
+  const keyJobs = new KeyJobs({ organizations: accounts.organizations, keys, mailboxes, logger });
+  running.defer(() => keyJobs.close());
+  accounts.organizations.recover();
+  const receipts = new Receipts(join(config.data.directory, 'receipts'), Date.now);
+  const eraseFiles: EraseFiles = (ref) => mailboxes.erase(ref.mailbox);
+  const certify: Certify = async (destruction) => {
+    await receipts.certify(destruction);
+  };
+  for (const ref of accounts.mailboxes.unfinishedDeletions()) {
+    await accounts.mailboxes.delete(ref, { by: 'start', eraseFiles, certify });
+  }
+  await accounts.organizations.certifyUnfinished(certify);
+  const { hostname } = config.server;
+  const delivery = new Delivery({ addresses: accounts.addresses, mailboxes, hostname, nowMs: Date.now });
+  const smtp = createSmtpListeners({ config: config.smtp, hostname, tls, delivery, logger });
+  const imap = createImapServer({ config: config.imap, hostname, tls, login: accounts.logins, mailboxes, logger });
+  keys.onRefusal(imap.expireOutput);
+  running.defer(async () => {
+    await Promise.all([smtp.stop(STOP_GRACE_MS), imap.stop(STOP_GRACE_MS)]);
+  });
+  checkAudit(audit, health, logger);
+  const smtpHealth = health.part('smtp');
+  const { mx, lmtp } = await smtp.start();
+  smtpHealth.ok();
+  const imapHealth = health.part('imap');
+  const ports = firstPorts({ smtp: mx, lmtp, ...(await imap.start()) });
+  imapHealth.ok();
+
+  const state = (): ServerState => ({
+    version: packageVersion(),
+    pid: process.pid,
+    uptimeMs: Math.round(performance.now() - startedMs),
+    ports,
+    openMailboxesCount: mailboxes.openCount,
+    health: health.report(),
+  });
+  const admin = new AdminServer(
+    {
+      accounts,
+      keys,
+      audit,
+      eraseFiles,
+      endSessions: (of, text) => {
+        imap.endSessions(of, text);
+      },
+      closeIdleMailboxes: () => mailboxes.closeIdle(),
+      receipts,
+      keyJobs,
+      keyringFile: config.keys.localKeyring.file,
+      keyringLock,
+      state,
+      reloadTls: () => {
+        const renewed = readTls(config);
+        smtp.reloadTls(renewed);
+        imap.updateTls(renewed);
+      },
+      defaultKey: defaultKeyOf(config),
+    },
+    logger,
+  );
+  running.defer(() => admin.close());
+  await admin.listen(config.admin.socketFile);
+  running.use(remindOfBackup(config.keys.localKeyring.file, logger));
+  return ports;
+}
+
+/** What both serving and setting up need: the lock, the directory and the keys. */
+async function openCore(config: Config, running: AsyncDisposableStack, observers: Observers): Promise<Core> {
+  const { logger, onFailure } = observers;
+  const data = config.data.directory;
+  if (!existsSync(data)) {
+    throw new ServerError('not-found', { clientText: `There is no data directory ${data}. Make it: sealpost init` });
+  }
+  running.use(lockDirectory(data)); // A1
+  const checkpointer = new Checkpointer({ intervalMs: config.store.checkpointIntervalMs, onFailure });
+  running.defer(() => checkpointer.close());
+  const directory = await Database.open({
+    file: join(data, 'directory.db'),
+    migrations: DIRECTORY_MIGRATIONS,
+    checkpointer,
+    onFailure,
+  });
+  running.defer(() => directory.close());
+  const audit = new AuditLog(directory);
+  running.defer(() => {
+    audit.close();
+  });
+  const keyringLock = running.use(new KeyringLock(config.keys.localKeyring.passphrase));
+  const keyring = await openKeyring(config, keyringLock, logger);
+  const vault = openVault(config, logger);
+  const providers = [keyring, new AwsKms(config.keys.awsKms), ...(vault ? [vault] : [])];
+  const keys = openKeys(config, { db: directory, audit, providers });
+  running.defer(() => {
+    keys.close();
+  });
+  const { loginDomain, argon2 } = config.accounts;
+  const { memoryKiB, passesCount, maxConcurrentCount } = argon2;
+  const passwords = {
+    argon2: { memoryKib: memoryKiB, passes: passesCount, lanes: 1 },
+    concurrencyCount: maxConcurrentCount,
+    queueMaxCount: HASH_QUEUE_MAX_COUNT,
+  };
+  const accounts = createAccounts({ directory, keys, nowMs: Date.now }, { passwords, loginDomain });
+  vault?.watchToken();
+  return { checkpointer, audit, keys, keyringLock, accounts };
+}
+
+export type InitializeRequest = Readonly<{
+  demo: boolean;
+  users?: Readonly<{ count: number; password: string; domain: string }> | undefined;
+}>;
+export type InitializeResult = Readonly<{
+  /** Files and folders that were made. */
+  made: readonly string[];
+  demo?: DemoResult;
+  users?: UsersResult;
+}>;
+
+/** First-run set-up, without a running server; running it again keeps what is there. Throws ServerError. */
+export async function initialize(config: Config, request: InitializeRequest): Promise<InitializeResult> {
+  process.umask(0o077);
+  const made = await makeMissingFiles(config);
+  await using running = new AsyncDisposableStack();
+  const onFailure: OnFailure = (error) => {
+    process.stderr.write(`sealpost: storage failed: ${error.message}\n`);
+    process.exit(EXIT_STORAGE_FAILED);
+  };
+  const { accounts } = await openCore(config, running, { logger: setUpLogger, onFailure });
+  accounts.organizations.recover();
+  const deps = { accounts, defaultKey: defaultKeyOf(config) };
+  const demo = { organization: 'Demo', domain: DEMO_DOMAIN, local: 'demo' };
+  return {
+    made,
+    ...(request.demo ? { demo: await setUpDemo(deps, demo) } : {}),
+    ...(request.users ? { users: await setUpUsers(deps, { organization: 'Test', ...request.users }) } : {}),
+  };
+}
+
+/** An audit that was tampered with does not stop the mail, but nobody overlooks it. */
+function checkAudit(audit: AuditLog, health: Health, logger: Logger): void {
+  const part = health.part('key audit');
+  const fault = audit.headFault();
+  if (!fault) {
+    part.ok();
+    return;
+  }
+  logger.error('the key audit is broken', { row: fault.rowId, reason: fault.reason });
+  part.degraded('its newest entry is not what was written: see sealpost key audit verify');
+}
+
+/** Set-up prints its result only; warnings go to standard error. */
+const setUpLogger: Logger = {
+  debug: () => undefined,
+  info: () => undefined,
+  warn: (message) => void process.stderr.write(`sealpost: ${message}\n`),
+  error: (message) => void process.stderr.write(`sealpost: ${message}\n`),
+  child: () => setUpLogger,
+};
+
+type KeyDeps = Readonly<{ db: Database; audit: AuditLog; providers: readonly KeyProvider[] }>;
+
+function openKeys({ keys }: Config, deps: KeyDeps): KeyService {
+  const callBudgetMs = Math.max(keys.awsKms.timeoutMs, keys.vaultTransit.timeoutMs);
+  return new KeyService({ ...deps, limits: { ...keys, callBudgetMs } });
+}
+
+/** A keyring that is there and cannot be used stops the start, and not the first mail. Throws ServerError 'not-allowed'. */
+async function openKeyring({ keys }: Config, lock: KeyringLock, logger: Logger): Promise<LocalKeyring> {
+  const { file } = keys.localKeyring;
+  const keyring = new LocalKeyring(file, lock);
+  if (!existsSync(file)) return keyring;
+  try {
+    const { isProtected } = await keyring.check();
+    if (lock.hasPassphrase && !isProtected) {
+      logger.warn('a passphrase is configured, and the keyring is not protected', {
+        file,
+        remedy: 'sealpost keyring protect',
+      });
+    }
+    return keyring;
+  } catch (cause) {
+    if (!(cause instanceof KeyProviderError)) throw cause;
+    throw new ServerError('not-allowed', { clientText: `The server cannot start: ${cause.message}.`, cause });
+  }
+}
+
+/** Null when none is configured. Throws ServerError 'not-found' for its CA file. */
+function openVault({ keys }: Config, logger: Logger): VaultTransit | null {
+  const { address } = keys.vaultTransit;
+  return address === undefined ? null : new VaultTransit({ ...keys.vaultTransit, address }, logger);
+}
+
+function defaultKeyOf({ keys }: Config): Readonly<{ provider: ProviderKind; rootKey: string }> {
+  return { provider: keys.defaultProvider, rootKey: keys.defaultKey };
+}
+
+/** Certificate and key, read and matched, so that a wrong pair stops the start and not the first client (A2). */
+function readTls({ tls }: Config): Tls {
+  const [cert, key] = [readPem(tls.certificateFile), readPem(tls.keyFile)];
+  if (!isPair(cert, key)) {
+    const clientText = `${tls.certificateFile} and ${tls.keyFile} are not a certificate and its private key in PEM.`;
+    throw new ServerError('not-allowed', { clientText });
+  }
+  return { cert, key, minimumVersion: tls.minimumVersion };
+}
+
+function readPem(file: string): string {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch (cause) {
+    const clientText = `The TLS file ${file} cannot be read. Set tls.certificateFile and tls.keyFile, or run: sealpost init`;
+    throw new ServerError('not-found', { clientText, cause });
+  }
+}
+
+function isPair(cert: string, key: string): boolean {
+  try {
+    return new X509Certificate(cert).checkPrivateKey(createPrivateKey(key));
+  } catch {
+    return false;
+  }
+}
+
+function firstPorts(bound: Readonly<Record<string, readonly number[]>>): Ports {
+  const entries = Object.entries(bound).flatMap(([name, [first]]) => (first === undefined ? [] : [[name, first]]));
+  return Object.fromEntries(entries) as Ports;
+}
+
+/** Tells whoever waits for `readyFile` that all ports are open; gone again when the server stops. */
+function announce(readyFile: string, ports: Ports, running: AsyncDisposableStack): void {
+  running.defer(() => {
+    rmSync(readyFile, { force: true });
+  });
+  writeFileSync(`${readyFile}.new`, `${JSON.stringify({ pid: process.pid, ports })}\n`);
+  renameSync(`${readyFile}.new`, readyFile);
+}
+
+/** Resolves at the first SIGTERM or SIGINT; at the second the process goes at once. */
+function stopSignal(logger: Logger): Promise<void> {
+  const stop = Promise.withResolvers<void>();
+  let isStopping = false;
+  const onSignal = (signal: NodeJS.Signals): void => {
+    if (isStopping) process.exit(1);
+    isStopping = true;
+    logger.info('signal', { signal });
+    stop.resolve();
+  };
+  process.on('SIGTERM', onSignal);
+  process.on('SIGINT', onSignal);
+  return stop.promise;
+}
+
+function packageVersion(): string {
+  const manifest = JSON.parse(readFileSync(join(PROJECT, 'package.json'), 'utf8')) as { version: string };
+  return manifest.version;
+}

@@ -1,0 +1,376 @@
+/**
+ * Every option of the server, once: name, type, range, default and help. Everything else about the
+ * configuration (environment names, the example file, the reference, the `Config` type) follows.
+ *
+ * S1  A name says its unit: Ms, Bytes, Count, KiB.
+ * S2  Sizes, numbers and durations that a peer could drive up have a maximum.
+ * S3  Unknown names are faults.
+ *
+ * Called by load.ts and reference.ts. Others import the type `Config` or one of its tables.
+ */
+import { z } from 'zod';
+import * as option from './option.ts';
+
+const MINUTE_MS = 60_000;
+const HOUR_MS = 60 * MINUTE_MS;
+const KIB = 1024;
+const MIB = 1024 * KIB;
+const GIB = 1024 * MIB;
+
+const server = z.strictObject({
+  hostname: option.text(option.HOSTNAME, {
+    fallback: 'localhost',
+    help: 'Name of this host in greetings, Received fields and new certificates.',
+  }),
+});
+
+const data = z.strictObject({
+  directory: option.text(option.PATH, {
+    fallback: '/var/lib/sealpost',
+    help: 'Where mail and accounts are kept. A relative path starts at the folder of this file.',
+  }),
+});
+
+const log = z.strictObject({
+  level: option.choice(['debug', 'info', 'warn', 'error'], {
+    fallback: 'info',
+    help: 'The least severe level logged.',
+  }),
+  file: option.optionalText(option.PATH, { help: 'JSON lines are appended to this file. Absent: standard output.' }),
+});
+
+const tls = z.strictObject({
+  certificateFile: option.text(option.PATH, {
+    fallback: 'tls/certificate.pem',
+    help: 'Certificate chain, PEM. A relative path starts at data.directory, as do all below.',
+  }),
+  keyFile: option.text(option.PATH, { fallback: 'tls/key.pem', help: 'Private key of the certificate, PEM.' }),
+  minimumVersion: option.choice(['TLSv1.2', 'TLSv1.3'], { fallback: 'TLSv1.2', help: 'Oldest TLS version accepted.' }),
+});
+
+const smtp = z.strictObject({
+  maxMessageBytes: option.integer({
+    fallback: 50 * MIB,
+    min: 64 * KIB,
+    max: GIB,
+    help: 'Largest message accepted, as announced by SIZE.',
+  }),
+  maxRecipientsCount: option.integer({
+    fallback: 100,
+    min: 100,
+    max: 10_000,
+    help: 'Recipients of one transaction. RFC 5321 §4.5.3.1.8 asks for at least 100.',
+  }),
+  maxConnectionsCount: option.integer({
+    fallback: 1000,
+    min: 1,
+    max: 100_000,
+    help: 'Connections of each SMTP or LMTP listener at one time.',
+  }),
+  idleTimeoutMs: option.integer({
+    fallback: 5 * MINUTE_MS,
+    min: 1000,
+    max: HOUR_MS,
+    help: 'A connection that sends nothing for so long is closed. RFC 5321 §4.5.3.2.7 recommends five minutes.',
+  }),
+  bareNewlines: option.choice(['normalise', 'reject'], {
+    fallback: 'normalise',
+    help: 'What is done with CR or LF alone in a message: made CRLF, or the message is refused.',
+  }),
+  dataTimeoutMs: option.integer({
+    fallback: 10 * MINUTE_MS,
+    min: 10_000,
+    max: 24 * HOUR_MS,
+    help: 'A message must arrive in full within this time.',
+  }),
+  dataMinimumBytesPerSecond: option.integer({
+    fallback: 256,
+    min: 0,
+    max: 10 * MIB,
+    help: 'A message that arrives more slowly, measured over a minute, is given up. 0: no minimum.',
+  }),
+  mx: z
+    .strictObject({
+      listen: option.listen({ fallback: ['*:25'], help: 'Where mail from other servers arrives. Empty: off.' }),
+    })
+    .prefault({}),
+  lmtp: z
+    .strictObject({
+      listen: option.listen({
+        fallback: [],
+        help: 'Where a mail transfer agent hands over mail by LMTP. No authentication: keep it on loopback.',
+      }),
+    })
+    .prefault({}),
+});
+
+const imap = z.strictObject({
+  listen: option.listen({ fallback: ['*:143'], help: 'IMAP with STARTTLS. Empty: off.' }),
+  listenTls: option.listen({ fallback: ['*:993'], help: 'IMAP under TLS from the first byte. Empty: off.' }),
+  allowCleartextLogin: option.flag({
+    fallback: false,
+    help: 'Accept LOGIN and AUTHENTICATE without TLS, from loopback addresses only.',
+  }),
+  maxConnectionsCount: option.integer({
+    fallback: 5000,
+    min: 1,
+    max: 100_000,
+    help: 'IMAP connections at one time.',
+  }),
+  maxConnectionsPerAddressCount: option.integer({
+    fallback: 200,
+    min: 1,
+    max: 100_000,
+    help: 'IMAP connections at one time from one client address.',
+  }),
+  loginTimeoutMs: option.integer({
+    fallback: MINUTE_MS,
+    min: 1000,
+    max: 30 * MINUTE_MS,
+    help: 'A connection must log in within this time.',
+  }),
+  idleTimeoutMs: option.integer({
+    fallback: 30 * MINUTE_MS,
+    min: 30 * MINUTE_MS,
+    max: 24 * HOUR_MS,
+    help: 'An authenticated connection that sends nothing for so long is closed. RFC 9051 §5.4: 30 minutes or more.',
+  }),
+  maxLiteralBytes: option.integer({
+    fallback: 50 * MIB,
+    min: 64 * KIB,
+    max: GIB,
+    help: 'Largest literal of a command, hence largest message of APPEND.',
+  }),
+  maxOutputBufferBytes: option.integer({
+    fallback: MIB,
+    min: 64 * KIB,
+    max: 64 * MIB,
+    help: 'Response bytes held for a client that reads slowly, before its commands wait.',
+  }),
+});
+
+const keyOptions = z.strictObject({
+  cacheMaxAgeMs: option.integer({
+    fallback: MINUTE_MS,
+    min: 1,
+    max: MINUTE_MS,
+    help: 'How long an unwrapped mailbox key may be used after the key service answered. Never more than a minute.',
+  }),
+  cacheMaxEntriesCount: option.integer({
+    fallback: 10_000,
+    min: 1,
+    max: 1_000_000,
+    help: 'Unwrapped mailbox keys held at one time.',
+  }),
+  cacheMaxLeasesCount: option.integer({
+    fallback: 1_000_000,
+    min: 1,
+    max: 4_294_967_295,
+    help: 'Uses of one unwrapped mailbox key before the key service is asked again.',
+  }),
+  directoryKeyGraceMs: option.integer({
+    fallback: 15 * MINUTE_MS,
+    min: 0,
+    max: 24 * HOUR_MS,
+    help: 'How long logins and recipient checks go on while the key service cannot be reached.',
+  }),
+  defaultProvider: option.choice(['local-keyring', 'aws-kms', 'vault-transit'], {
+    fallback: 'local-keyring',
+    help: 'Key service of organizations that are created without naming one.',
+  }),
+  defaultKey: option.text(
+    { accepts: 'key name, id, alias or ARN', pattern: /^[A-Za-z0-9:/_.-]{1,512}$/ },
+    { fallback: 'default', help: 'Root key of organizations that are created without naming one.' },
+  ),
+  localKeyring: z
+    .strictObject({
+      file: option.text(option.PATH, {
+        fallback: 'keyring.json',
+        help: 'Root keys of the local key service. Keep a copy elsewhere: without it the mail is lost.',
+      }),
+      passphrase: option.optionalSecret({
+        help: 'Opens a keyring that `sealpost keyring protect` has sealed. Keep it elsewhere, too.',
+        systemdCredential: 'sealpost-keyring',
+      }),
+    })
+    .prefault({}),
+  awsKms: z
+    .strictObject({
+      endpoint: option.optionalText(option.HTTP_URL, { help: 'A KMS-compatible service. Absent: AWS itself.' }),
+      region: option.optionalText(
+        { accepts: 'AWS region', pattern: /^[a-z]{2}(-[a-z]+)+-\d$/ },
+        { help: 'Absent: as the AWS environment says.' },
+      ),
+      profile: option.optionalText(
+        { accepts: 'profile name', pattern: /^[\w.@+-]{1,128}$/ },
+        { help: 'Profile of the AWS configuration files. Absent: the usual AWS credential chain.' },
+      ),
+      accessKeyId: option.optionalSecret({ help: 'Only for services without the AWS credential chain.' }),
+      secretAccessKey: option.optionalSecret({ help: 'Goes with accessKeyId.' }),
+      granteePrincipal: option.optionalText(
+        { accepts: 'ARN of a principal', pattern: /^arn:[\w-]+:(iam|sts):[\w-]*:\d{12}:[\w+=,.@:/-]{1,256}$/ },
+        {
+          help: 'This server to AWS: new organizations get a KMS grant for it. Absent: no KMS grant, only our own record.',
+        },
+      ),
+      timeoutMs: option.integer({
+        fallback: 2000,
+        min: 100,
+        max: 10_000,
+        help: 'A call, its second try included, ends within this time.',
+      }),
+    })
+    .refine((table) => (table.accessKeyId === undefined) === (table.secretAccessKey === undefined), {
+      error: 'accessKeyId and secretAccessKey are given together or not at all',
+    })
+    .prefault({}),
+  vaultTransit: z
+    .strictObject({
+      address: option.optionalText(option.HTTP_URL, {
+        help: 'HashiCorp Vault or OpenBao with a Transit engine. Plain http: only on this machine.',
+      }),
+      namespace: option.optionalText(
+        { accepts: 'path', pattern: /^[A-Za-z0-9_.-]+(\/[A-Za-z0-9_.-]+)*\/?$/ },
+        { help: 'Namespace in which the engine and the token are.' },
+      ),
+      mount: option.text(
+        { accepts: 'path', pattern: /^[A-Za-z0-9_-][A-Za-z0-9_.-]*(\/[A-Za-z0-9_-][A-Za-z0-9_.-]*)*$/ },
+        { fallback: 'transit', help: 'Where the engine is mounted: the mount of root keys without one in their name.' },
+      ),
+      token: option.optionalSecret({ help: 'Renewed before it runs out, if it can be renewed.' }),
+      tokenFile: option.optionalText(option.PATH, {
+        help: 'Holds the token, and is read again for each request: the sink of a Vault Agent. Instead of token.',
+      }),
+      caFile: option.optionalText(option.PATH, {
+        help: 'PEM of the authority that signed its certificate. Absent: the authorities that Node trusts.',
+      }),
+      timeoutMs: option.integer({
+        fallback: 2000,
+        min: 100,
+        max: 10_000,
+        help: 'A call ends within this time.',
+      }),
+    })
+    .refine(
+      ({ address, token, tokenFile }) => address === undefined || (token === undefined) !== (tokenFile === undefined),
+      { error: 'address goes with either token or tokenFile' },
+    )
+    .refine((table) => table.address === undefined || !isReadableOnTheWay(table.address), {
+      error: 'address must be https: unless it is on this machine: keys and token would be read on the way',
+    })
+    .prefault({}),
+});
+
+const keys = keyOptions.refine((table) => table.defaultProvider !== 'vault-transit' || table.vaultTransit.address, {
+  error: 'vault-transit needs vaultTransit.address',
+  path: ['defaultProvider'],
+});
+
+const store = z.strictObject({
+  inlineBodyMaxBytes: option.integer({
+    fallback: 64 * KIB,
+    min: 0,
+    max: MIB,
+    help: 'Sealed bodies up to this size live in the mailbox database, larger ones in a file each.',
+  }),
+  maxOpenMailboxesCount: option.integer({
+    fallback: 1024,
+    min: 1,
+    max: 100_000,
+    help: 'Mailbox databases held open at one time.',
+  }),
+  checkpointIntervalMs: option.integer({
+    fallback: 10_000,
+    min: 100,
+    max: MINUTE_MS,
+    help: 'How often write-ahead logs are moved into the databases; deleted records are gone after it.',
+  }),
+  freeSpaceReserveBytes: option.integer({
+    fallback: GIB,
+    min: 0,
+    max: 1024 * GIB,
+    help: 'With less free space than this, mail is refused for the time being.',
+  }),
+});
+
+const accounts = z.strictObject({
+  loginDomain: option.optionalText(option.HOSTNAME, {
+    help: 'The domain of a user name that is given without one. Absent: such a name is refused.',
+  }),
+  argon2: z
+    .strictObject({
+      memoryKiB: option.integer({
+        fallback: 19_456,
+        min: 8192,
+        max: 1_048_576,
+        help: 'Memory of one Argon2id password check.',
+      }),
+      passesCount: option.integer({ fallback: 2, min: 1, max: 16, help: 'Argon2id passes over that memory.' }),
+      maxConcurrentCount: option.integer({
+        fallback: 4,
+        min: 1,
+        max: 128,
+        help: 'Password checks at one time; further ones wait.',
+      }),
+    })
+    .prefault({}),
+});
+
+const admin = z.strictObject({
+  socketFile: option.text(option.PATH, {
+    fallback: 'admin.sock',
+    help: 'Unix socket of the admin commands. Whoever may open it administers the server.',
+  }),
+});
+
+/** The tables in the order of the example file. */
+export const configSchema = z.strictObject({
+  server: server.prefault({}),
+  data: data.prefault({}),
+  log: log.prefault({}),
+  tls: tls.prefault({}),
+  smtp: smtp.prefault({}),
+  imap: imap.prefault({}),
+  keys: keys.prefault({}),
+  store: store.prefault({}),
+  accounts: accounts.prefault({}),
+  admin: admin.prefault({}),
+});
+
+/** Unencrypted, and not only on this machine. */
+function isReadableOnTheWay(address: string): boolean {
+  return /^http:/.test(address) && !/^http:\/\/(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d+)?(\/|$)/.test(address);
+}
+
+type DeepReadonly<T> = T extends object ? { readonly [Key in keyof T]: DeepReadonly<T[Key]> } : T;
+
+/** A checked configuration; every path in it is absolute. */
+export type Config = DeepReadonly<z.output<typeof configSchema>>;
+
+/** One option as the loader and the reference see it. */
+export type ListedOption = Readonly<{ path: readonly string[]; environmentName: string; info: option.OptionInfo }>;
+
+/** Every option, in the order of the schema. */
+export function listOptions(): readonly ListedOption[] {
+  return optionsOf(configSchema, []);
+}
+
+function optionsOf(schema: unknown, path: readonly string[]): ListedOption[] {
+  const table = schema instanceof z.ZodPrefault ? schema.unwrap() : schema;
+  if (table instanceof z.ZodObject) {
+    return Object.entries(table.shape).flatMap(([name, member]) => optionsOf(member, [...path, name]));
+  }
+  const info = schema instanceof z.ZodType ? option.optionInfo.get(schema) : undefined;
+  if (!info) throw new TypeError(`option ${path.join('.')} is not made by option.ts`);
+  return [{ path, environmentName: environmentName(path), info }];
+}
+
+function environmentName(path: readonly string[]): string {
+  const words = path.map((name) =>
+    name
+      .replace('KiB', 'Kib')
+      .replace(/(?<=[a-z0-9])(?=[A-Z])/g, '_')
+      .toUpperCase(),
+  );
+  return ['SEALPOST', ...words].join('_');
+}

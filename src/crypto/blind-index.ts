@@ -1,0 +1,46 @@
+/**
+ * Blind indexes: what a folder name, keyword or address is looked up by, without storing it.
+ *
+ * B1  Equal texts in one scope have equal indexes; in two scopes, or under two keys, unrelated ones.
+ * B2  Nothing else that is stored is a function of content alone: a thief can try names only with the key.
+ *
+ * Format: the first 16 bytes of HMAC-SHA-256(blind-index subkey, "index-.." context bytes), see context.ts.
+ * The caller folds the text first (NFC, case, A-labels), since bytes that differ are different names here.
+ *
+ * Called by accounts/ for addresses, by store/ for folders and keywords.
+ */
+import { createHmac } from 'node:crypto';
+import type { MailboxId, OrganizationId } from '../base/ids.ts';
+import { ServerError } from '../base/errors.ts';
+import { canonicalBytes, NO_SUITE, type ContextField } from './context.ts';
+import type { SecretBytes } from './secret-bytes.ts';
+
+type BlindIndexContext =
+  | Readonly<{ kind: 'folder' | 'keyword'; organization: OrganizationId; mailbox: MailboxId }>
+  | Readonly<{ kind: 'address-local'; organization: OrganizationId; domain: string }>;
+
+const INDEX_BYTES = 16;
+const MAX_TEXT_BYTES = 4096;
+
+/**
+ * The 16-byte index of `text` under the blind-index subkey `key`.
+ * Throws ServerError 'invalid-argument' for text with a lone surrogate or of more than 4,096 bytes.
+ */
+export function blindIndex(key: SecretBytes, context: BlindIndexContext, text: string): Buffer {
+  if (!text.isWellFormed() || Buffer.byteLength(text) > MAX_TEXT_BYTES) {
+    throw new ServerError('invalid-argument', { clientText: 'The name is too long or malformed' });
+  }
+  const [kind, fields] = indexed(context);
+  const mac = createHmac('sha256', key.exposeKey()).update(canonicalBytes(NO_SUITE, kind, [...fields, text]));
+  return mac.digest().subarray(0, INDEX_BYTES);
+}
+
+function indexed(context: BlindIndexContext): [kind: string, fields: ContextField[]] {
+  switch (context.kind) {
+    case 'folder':
+    case 'keyword':
+      return [`index-${context.kind}`, [context.organization, context.mailbox]];
+    case 'address-local':
+      return ['index-address', [context.organization, context.domain]];
+  }
+}

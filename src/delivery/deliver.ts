@@ -1,0 +1,236 @@
+/**
+ * Delivery: one incoming message, sealed into the INBOX of each of its recipients.
+ *
+ * D1  A mailbox gets one copy, through however many addresses it is reached in one transaction.
+ * D2  Every copy is staged (`finish`) before any is appended. With `settle: 'together'` (SMTP: one reply for all) a
+ *     copy that cannot be staged withdraws all others, so that a retry makes no duplicates. With `settle: 'each'`
+ *     (LMTP: a reply for each) the others go on. A failure while appending leaves what is already stored: then
+ *     the retry duplicates, as RFC 5321 §6.1 prefers to loss.
+ * D3  Nothing remains of a transaction that is discarded, or of a copy that failed.
+ * D4  `stored` is said only after the append is durable.
+ * D5  Trace fields come first in every copy, and are the same in all. RFC 5321 §4.4.
+ *
+ * Called by smtp/. The mailbox key is asked for when a recipient is added: a mailbox whose key cannot be had is
+ * refused by itself, before the message is sent, and does not hold up the others of the same transaction.
+ */
+import type { Resolution } from '../accounts/addresses.ts';
+import { ServerError } from '../base/errors.ts';
+import type { FolderId, MailboxId } from '../base/ids.ts';
+import type { MailboxRef } from '../keys/mailbox-keys.ts';
+import type { MessageWriter, NewMessageOptions, PreparedMessage } from '../mailbox/append.ts';
+import { INBOX } from '../mailbox/folders.ts';
+import type { Mailbox } from '../mailbox/mailbox.ts';
+import type { Principal } from '../mailbox/model.ts';
+import type { ScannedMessage } from '../mime/body-structure.ts';
+import { MessageScanner } from '../mime/scan.ts';
+import { route, type RouteDeps } from './route.ts';
+import { HopCounter, traceFields, type TracePeer, type TransferProtocol } from './trace.ts';
+
+type Writer = Pick<MessageWriter, 'write' | 'finish' | 'discard'>;
+/** What delivery uses of an open mailbox. */
+type Inboxed = Pick<Mailbox, 'folder' | 'append'> &
+  Readonly<{ newMessage(options: NewMessageOptions, signal?: AbortSignal): Promise<Writer> }>;
+
+type DeliveryDeps = RouteDeps &
+  Readonly<{
+    mailboxes: Readonly<{
+      open(ref: MailboxRef, principal: Principal, signal?: AbortSignal): Promise<Inboxed & Disposable>;
+    }>;
+    nowMs(): number;
+  }>;
+
+type Envelope = Readonly<{
+  transaction: string;
+  /** The reverse-path without brackets; empty for the null reverse-path. */
+  sender: string;
+  protocol: TransferProtocol;
+  peer: TracePeer;
+  settle: 'together' | 'each';
+  /** Whether a message that goes round in circles is refused (trace T3). */
+  refusesLoops: boolean;
+  principal: Principal;
+}>;
+type Recipient = Readonly<{ address: string; ref: MailboxRef }>;
+/** Of one recipient, in the order they were added. `looping`: trace T3. */
+export type RecipientOutcome = Readonly<{ kind: 'stored' } | { kind: 'looping' } | { kind: 'failed'; error: unknown }>;
+
+/** `handedOver`: the store owns what was prepared, whatever became of it. */
+type Copy = {
+  readonly mailbox: Inboxed & Disposable;
+  readonly writer: Writer;
+  staged: Readonly<{ prepared: PreparedMessage; inbox: FolderId }> | null;
+  isHandedOver: boolean;
+  outcome: RecipientOutcome | null;
+};
+
+export class Delivery {
+  readonly #deps: DeliveryDeps;
+
+  constructor(deps: DeliveryDeps) {
+    this.#deps = deps;
+  }
+
+  /** Where `address` leads. Throws ServerError key-*, or `signal.reason`. */
+  route(address: string, signal?: AbortSignal): Promise<Resolution> {
+    return route(this.#deps, address, signal);
+  }
+
+  /** Starts a transaction without recipients. The caller ends it by `commit` or `discard`. */
+  begin(envelope: Envelope): DeliveryTransaction {
+    return new DeliveryTransaction(this.#deps, envelope);
+  }
+}
+
+/** Used by one connection, one call at a time; only `discard` may come in between. */
+export class DeliveryTransaction {
+  readonly #deps: DeliveryDeps;
+  readonly #envelope: Envelope;
+  readonly #copies = new Map<MailboxId, Copy>();
+  readonly #recipients: Recipient[] = [];
+  readonly #hops = new HopCounter();
+  readonly #scanner = new MessageScanner();
+  #scanned: ScannedMessage | null = null;
+  #state: 'open' | 'writing' | 'committing' | 'ended' = 'open';
+  #lastWrite: Promise<void> = Promise.resolve();
+
+  constructor(deps: DeliveryDeps, envelope: Envelope) {
+    this.#deps = deps;
+    this.#envelope = envelope;
+  }
+
+  /** Adds a recipient, before the first `write`. Throws ServerError: then the others are as before. */
+  async add(recipient: Recipient, signal?: AbortSignal): Promise<void> {
+    const { mailbox } = recipient.ref;
+    if (!this.#copies.has(mailbox)) {
+      const copy = await this.#openCopy(recipient.ref, signal);
+      if (this.#state !== 'open') {
+        await close(copy); // discarded meanwhile
+        throw givenUp();
+      }
+      this.#copies.set(mailbox, copy);
+    }
+    this.#recipients.push(recipient);
+  }
+
+  /** Takes the next bytes of the message into every copy; what fails is told by `commit`. */
+  async write(chunk: Uint8Array): Promise<void> {
+    this.#hops.push(chunk);
+    if (this.#state === 'open') await this.#toAll(this.#trace());
+    this.#lastWrite = this.#toAll(chunk);
+    await this.#lastWrite;
+  }
+
+  /** Stores the message (D2, D4). Gives one outcome for each recipient added. */
+  async commit(): Promise<readonly RecipientOutcome[]> {
+    if (this.#state === 'open') await this.#toAll(this.#trace());
+    this.#state = this.#state === 'ended' ? 'ended' : 'committing';
+    const copies = [...this.#copies.values()];
+    if (this.#envelope.refusesLoops && this.#hops.isLooping)
+      for (const copy of copies) copy.outcome = { kind: 'looping' };
+    await Promise.all(copies.filter(isPending).map((copy) => stage(copy)));
+    const failure = copies.find((copy) => copy.outcome !== null)?.outcome;
+    if (failure && this.#envelope.settle === 'together') for (const copy of copies) copy.outcome ??= failure;
+    await Promise.all(copies.filter(isPending).map((copy) => append(copy)));
+    const outcomes = this.#recipients.map((recipient) => this.#outcomeOf(recipient));
+    await this.#close();
+    return outcomes;
+  }
+
+  /** Gives the transaction up, unless it is being committed. Does not throw; may be repeated. */
+  async discard(): Promise<void> {
+    if (this.#state !== 'committing') await this.#close();
+  }
+
+  async #openCopy(ref: MailboxRef, signal?: AbortSignal): Promise<Copy> {
+    const mailbox = await this.#deps.mailboxes.open(ref, this.#envelope.principal, signal);
+    try {
+      const internalDate = { atMs: this.#deps.nowMs(), zoneMinutes: 0 };
+      const scanned = (): ScannedMessage => (this.#scanned ??= this.#scanner.end()); // one scan for all copies
+      const writer = await mailbox.newMessage({ internalDate, scanned }, signal);
+      return { mailbox, writer, staged: null, isHandedOver: false, outcome: null };
+    } catch (error) {
+      mailbox[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  #trace(): Buffer {
+    this.#state = 'writing';
+    const { transaction, sender, protocol, peer } = this.#envelope;
+    const [first, second] = this.#recipients;
+    const recipient = first && !second ? first.address : null;
+    const { hostname } = this.#deps;
+    return traceFields({ transaction, hostname, protocol, sender, recipient, peer, receivedAtMs: this.#deps.nowMs() });
+  }
+
+  async #toAll(chunk: Uint8Array): Promise<void> {
+    this.#scanner.push(chunk);
+    const pending = [...this.#copies.values()].filter(isPending);
+    const [only] = pending;
+    if (only && pending.length === 1) await writeTo(only, chunk);
+    else await Promise.all(pending.map((copy) => writeTo(copy, chunk)));
+  }
+
+  #outcomeOf(recipient: Recipient): RecipientOutcome {
+    return this.#copies.get(recipient.ref.mailbox)?.outcome ?? { kind: 'failed', error: givenUp() };
+  }
+
+  async #close(): Promise<void> {
+    this.#state = 'ended';
+    const copies = [...this.#copies.values()];
+    this.#copies.clear();
+    await this.#lastWrite; // a writer is not discarded under a write
+    await Promise.all(copies.map((copy) => close(copy)));
+  }
+}
+
+function isPending(copy: Copy): boolean {
+  return copy.outcome === null;
+}
+
+async function writeTo(copy: Copy, chunk: Uint8Array): Promise<void> {
+  try {
+    await copy.writer.write(chunk);
+  } catch (error) {
+    copy.outcome = { kind: 'failed', error };
+  }
+}
+
+/** Also makes sure, just before the append, that the key can be had and that the INBOX is there. */
+async function stage(copy: Copy): Promise<void> {
+  try {
+    const prepared = await copy.writer.finish();
+    const inbox = await copy.mailbox.folder(INBOX);
+    if (!inbox) throw new ServerError('not-found', { clientText: 'Mailbox not available', detail: 'no INBOX' });
+    copy.staged = { prepared, inbox: inbox.id };
+  } catch (error) {
+    copy.outcome = { kind: 'failed', error };
+  }
+}
+
+async function append(copy: Copy): Promise<void> {
+  if (!copy.staged) return;
+  const { prepared, inbox } = copy.staged;
+  copy.isHandedOver = true;
+  try {
+    await copy.mailbox.append({ folder: inbox, messages: [{ prepared, flags: [] }] });
+    copy.outcome = { kind: 'stored' };
+  } catch (error) {
+    copy.outcome = { kind: 'failed', error };
+  }
+}
+
+/** What is left of a copy that was not stored is garbage for the store, which also collects what fails to go here. */
+async function close(copy: Copy): Promise<void> {
+  try {
+    if (!copy.isHandedOver) await copy.writer.discard();
+  } catch {
+    // the failure that led here has been told, or the peer is gone
+  } finally {
+    copy.mailbox[Symbol.dispose]();
+  }
+}
+
+function givenUp(): ServerError {
+  return new ServerError('shutting-down', { clientText: 'Transaction given up', retryable: true });
+}

@@ -1,0 +1,190 @@
+/**
+ * The answer to FETCH for one message with bodies: literals of known size, their bytes streamed from the store.
+ *
+ * B1  A literal's size is known before its first byte is asked for, and exactly so many bytes follow.
+ * B2  Up to `HELD_BYTES` an answer is written only when it is complete, so that damage found in it is an ordinary
+ *     failure. A larger one is streamed; if it fails after its begin was sent, the connection ends: the client could
+ *     not find the end of the literal.
+ * B3  A message of which several sections are asked for is read once, if it is small.
+ *
+ * Called by fetch.ts.
+ */
+import { assertNever } from '../../base/errors.ts';
+import type { OpenMessage } from '../../mailbox/read.ts';
+import type { MessageRow } from '../../mailbox/model.ts';
+import { TransferDecoder, transferEncoding } from '../../mime/decode.ts';
+import { filterHeader } from '../../mime/headers.ts';
+import { findPart, resolveSection, type ByteRange } from '../../mime/section.ts';
+import type { FetchItem, PartialRange } from '../proto/commands/fetch.ts';
+import { literalPrefix } from '../proto/strings.ts';
+import type { Session } from '../session.ts';
+import { flagsItemText, isOfRow, rowItemText, textItemText } from './fetch-items.ts';
+
+export type ResponseTarget = Readonly<{
+  message: OpenMessage;
+  /** The row as it is now: flags may have changed by this command. */
+  row: MessageRow;
+  sequence: number;
+  /** FLAGS is told even if it was not asked for. */
+  showsFlags: boolean;
+}>;
+
+type SectionItem = Extract<FetchItem, { kind: 'section' }>;
+type TransferEncoding = NonNullable<ReturnType<typeof transferEncoding>>;
+type BinaryItem = Extract<FetchItem, { kind: 'binary' | 'binary-size' }>;
+
+const HELD_BYTES = 256 * 1024;
+const WHOLE_BYTES = 256 * 1024;
+
+export class MessageResponse {
+  readonly #session: Session;
+  readonly #target: ResponseTarget;
+  #held: (string | Uint8Array)[] = [];
+  #heldBytes = 0;
+  #isBegun = false;
+  #whole: Buffer | null = null;
+  #keepsWhole = false;
+  /** A part was asked for in decoded form whose encoding is not known. RFC 3516. */
+  hasUnknownEncoding = false;
+
+  constructor(session: Session, target: ResponseTarget) {
+    this.#session = session;
+    this.#target = target;
+  }
+
+  /** Sends the answer. Throws ServerError; then nothing was sent, or the connection is gone (B2). */
+  async send(items: readonly FetchItem[]): Promise<void> {
+    const { message, row, sequence, showsFlags } = this.#target;
+    const { out, context } = this.#session;
+    const bodies = items.filter((item) => item.kind === 'section' || item.kind === 'binary');
+    this.#keepsWhole = bodies.length > 1 && row.sizeBytes <= WHOLE_BYTES;
+    try {
+      let gap = `* ${String(sequence)} FETCH (`;
+      for (const item of items) {
+        await this.#write(gap);
+        gap = ' ';
+        if (message.isStale) await this.#renew();
+        if (item.kind === 'section') await this.#section(item);
+        else if (item.kind === 'binary' || item.kind === 'binary-size') await this.#binary(item);
+        else await this.#write(isOfRow(item) ? rowItemText(item, row) : textItemText(item, message.summary, context));
+      }
+      if (showsFlags && !items.some((item) => item.kind === 'flags')) await this.#write(` ${flagsItemText(row)}`);
+      await this.#write(')\r\n');
+    } catch (error) {
+      if (this.#isBegun) this.#session.wire.destroy();
+      throw error;
+    }
+    for (const piece of this.#held) out.write(piece);
+    await out.room();
+  }
+
+  /** The client took long over what came before: what is held of the message goes with its key. */
+  async #renew(): Promise<void> {
+    this.#whole = null;
+    await this.#target.message.renew(this.#session.signal);
+  }
+
+  async #section({ label, section, partial }: SectionItem): Promise<void> {
+    const { message } = this.#target;
+    const isWholeMessage = section.kind === 'all' && section.part.length === 0;
+    const range = isWholeMessage
+      ? { start: 0, end: this.#target.row.sizeBytes }
+      : resolveSection(message.summary.scanned, section);
+    if (!range) {
+      await this.#write(`${label} NIL`);
+      return;
+    }
+    if (section.kind === 'header-fields' || section.kind === 'header-fields-not') {
+      const kind = section.kind === 'header-fields' ? 'only' : 'all-but';
+      const header = filterHeader(await this.#bytes(range), { kind, fields: section.fields });
+      const { start, end } = cut({ start: 0, end: header.length }, partial);
+      await this.#write(`${label} ${literalPrefix(end - start)}`);
+      await this.#write(header.subarray(start, end));
+      return;
+    }
+    const { start, end } = cut(range, partial);
+    await this.#write(`${label} ${literalPrefix(end - start)}`);
+    await this.#stream({ start, end });
+  }
+
+  /** Content without its transfer encoding: once over it for the size, once more for the bytes. RFC 3516. */
+  async #binary(item: BinaryItem): Promise<void> {
+    const { message, row } = this.#target;
+    const part = item.part.length === 0 ? null : findPart(message.summary.scanned.root, item.part);
+    if (item.part.length > 0 && !part) {
+      await this.#write(item.kind === 'binary' ? `${item.label} NIL` : `${item.label} 0`);
+      return;
+    }
+    const range = part ? { start: part.bodyStart, end: part.bodyEnd } : { start: 0, end: row.sizeBytes };
+    const encoding = part && part.children.length === 0 && !part.message ? transferEncoding(part.encoding) : 'identity';
+    if (encoding === null) {
+      this.hasUnknownEncoding = true;
+      await this.#write(item.kind === 'binary' ? `${item.label} NIL` : `${item.label} 0`);
+      return;
+    }
+    let sizeBytes = 0;
+    let hasNul = false;
+    for await (const piece of this.#decoded(range, encoding)) {
+      sizeBytes += piece.length;
+      hasNul ||= piece.includes(0);
+    }
+    switch (item.kind) {
+      case 'binary-size':
+        await this.#write(`${item.label} ${String(sizeBytes)}`);
+        return;
+      case 'binary': {
+        const { start, end } = cut({ start: 0, end: sizeBytes }, item.partial);
+        await this.#write(`${item.label} ${literalPrefix(end - start, hasNul ? 'binary' : 'text')}`);
+        let at = 0;
+        for await (const piece of this.#decoded(range, encoding)) {
+          await this.#write(piece.subarray(Math.max(0, start - at), Math.max(0, end - at)));
+          at += piece.length;
+          if (at >= end) break;
+        }
+        return;
+      }
+      default:
+        assertNever(item);
+    }
+  }
+
+  async *#decoded(range: ByteRange, encoding: TransferEncoding): AsyncGenerator<Buffer> {
+    const decoder = new TransferDecoder(encoding);
+    for await (const piece of this.#target.message.range(range.start, range.end)) yield decoder.push(piece);
+    yield decoder.end();
+  }
+
+  async #stream({ start, end }: ByteRange): Promise<void> {
+    if (this.#keepsWhole) {
+      await this.#write(await this.#bytes({ start, end }));
+      return;
+    }
+    for await (const piece of this.#target.message.range(start, end)) await this.#write(piece);
+  }
+
+  async #bytes({ start, end }: ByteRange): Promise<Buffer> {
+    const { message, row } = this.#target;
+    if (!this.#keepsWhole) return message.bytes(start, end);
+    this.#whole ??= await message.bytes(0, row.sizeBytes);
+    return this.#whole.subarray(start, end);
+  }
+
+  async #write(bytes: string | Uint8Array): Promise<void> {
+    this.#held.push(bytes);
+    this.#heldBytes += bytes.length;
+    if (this.#heldBytes <= HELD_BYTES) return;
+    this.#isBegun = true;
+    for (const piece of this.#held) this.#session.out.write(piece);
+    this.#held = [];
+    this.#heldBytes = 0;
+    await this.#session.out.room();
+    this.#session.signal.throwIfAborted();
+  }
+}
+
+/** The part of a range that a partial fetch asks for. RFC 9051 §6.4.5: past the end it is empty. */
+function cut({ start, end }: ByteRange, partial: PartialRange | null): ByteRange {
+  if (!partial) return { start, end };
+  const from = Math.min(start + partial.start, end);
+  return { start: from, end: Math.min(from + partial.count, end) };
+}

@@ -1,0 +1,176 @@
+/**
+ * One opened mailbox in the hands of one user of it: a login session, a delivery, an operator's command.
+ * Each method is one operation of the folder that carries its name in this directory.
+ */
+import type { FolderId, ModSeq, Uid } from '../base/ids.ts';
+import type { MailboxRef } from '../keys/mailbox-keys.ts';
+import type { UidRange } from '../store/messages.ts';
+import {
+  appendMessages,
+  newMessage,
+  type AppendedMessages,
+  type MessageWriter,
+  type NewMessageOptions,
+  type PreparedMessage,
+} from './append.ts';
+import { copy, move, type CopyRequest } from './copy-move.ts';
+import { expunge } from './expunge.ts';
+import { setFlags, type FlagRequest, type FlagResult } from './flags.ts';
+import {
+  createFolder,
+  deleteFolder,
+  findFolder,
+  folderStatus,
+  listFolders,
+  listSubscriptions,
+  renameFolder,
+  subscribe,
+  unsubscribe,
+} from './folders.ts';
+import { openKeywords } from './keyword-names.ts';
+import type {
+  CopyResult,
+  Folder,
+  FolderChanges,
+  FolderSnapshot,
+  FolderStatus,
+  MessageRow,
+  SpecialUse,
+} from './model.ts';
+import type { FolderNotice } from './notify.ts';
+import { changesSince, messageOf, messagesOf, rowsOf, snapshotOf, type OpenMessage } from './read.ts';
+import { search, type SearchMatch, type SearchRequest } from './search.ts';
+import { rotateKey, type Rotation, type RotationRequest } from './rotate.ts';
+import { withKeys, type MailboxSession } from './session.ts';
+
+export class Mailbox implements Disposable {
+  readonly #session: MailboxSession;
+  readonly #release: () => void;
+
+  constructor(session: MailboxSession, release: () => void) {
+    this.#session = session;
+    this.#release = release;
+  }
+
+  [Symbol.dispose](): void {
+    this.#release();
+  }
+
+  get ref(): MailboxRef {
+    return this.#session.ref;
+  }
+
+  folders(signal?: AbortSignal): Promise<readonly Folder[]> {
+    return listFolders(this.#session, signal);
+  }
+
+  folder(name: string, signal?: AbortSignal): Promise<Folder | null> {
+    return findFolder(this.#session, name, signal);
+  }
+
+  createFolder(wanted: Readonly<{ name: string; specialUse?: SpecialUse }>, signal?: AbortSignal): Promise<Folder> {
+    return createFolder(this.#session, wanted, signal);
+  }
+
+  deleteFolder(name: string, signal?: AbortSignal): Promise<void> {
+    return deleteFolder(this.#session, name, signal);
+  }
+
+  renameFolder(names: Readonly<{ from: string; to: string }>, signal?: AbortSignal): Promise<void> {
+    return renameFolder(this.#session, names, signal);
+  }
+
+  subscriptions(signal?: AbortSignal): Promise<ReadonlySet<string>> {
+    return listSubscriptions(this.#session, signal);
+  }
+
+  subscribe(name: string, signal?: AbortSignal): Promise<void> {
+    return subscribe(this.#session, name, signal);
+  }
+
+  unsubscribe(name: string, signal?: AbortSignal): Promise<void> {
+    return unsubscribe(this.#session, name, signal);
+  }
+
+  status(folder: FolderId): Promise<FolderStatus> {
+    return folderStatus(this.#session, folder);
+  }
+
+  /** Names of the keywords in use, by bit. Throws ServerError 'key-*'. */
+  keywords(signal?: AbortSignal): Promise<ReadonlyMap<number, string>> {
+    return withKeys(this.#session, { purpose: 'list', signal }, (ring) => openKeywords(this.#session, ring));
+  }
+
+  snapshot(folder: FolderId): Promise<FolderSnapshot> {
+    return snapshotOf(this.#session, folder);
+  }
+
+  changesSince(folder: FolderId, since: ModSeq, signal?: AbortSignal): Promise<FolderChanges> {
+    return changesSince(this.#session, folder, since, signal);
+  }
+
+  rows(folder: FolderId, ranges: readonly UidRange[], signal?: AbortSignal): AsyncGenerator<readonly MessageRow[]> {
+    return rowsOf(this.#session, folder, ranges, signal);
+  }
+
+  /** Opened messages in batches; each batch is valid until the next is asked for. */
+  messages(
+    folder: FolderId,
+    ranges: readonly UidRange[],
+    signal?: AbortSignal,
+  ): AsyncGenerator<readonly OpenMessage[]> {
+    return messagesOf(this.#session, folder, ranges, signal);
+  }
+
+  /** One opened message; bind it with `using`. */
+  message(folder: FolderId, uid: Uid, signal?: AbortSignal): Promise<OpenMessage | null> {
+    return messageOf(this.#session, folder, uid, signal);
+  }
+
+  newMessage(options: NewMessageOptions, signal?: AbortSignal): Promise<MessageWriter> {
+    return newMessage(this.#session, options, signal);
+  }
+
+  append(
+    target: Readonly<{
+      folder: FolderId;
+      messages: readonly Readonly<{ prepared: PreparedMessage; flags: readonly string[] }>[];
+    }>,
+    signal?: AbortSignal,
+  ): Promise<AppendedMessages> {
+    return appendMessages(this.#session, target, signal);
+  }
+
+  setFlags(
+    target: Readonly<{ folder: FolderId; ranges: readonly UidRange[] }>,
+    request: FlagRequest,
+    signal?: AbortSignal,
+  ): Promise<FlagResult> {
+    return setFlags(this.#session, target, request, signal);
+  }
+
+  copy(request: CopyRequest, signal?: AbortSignal): Promise<CopyResult> {
+    return copy(this.#session, request, signal);
+  }
+
+  move(request: CopyRequest, signal?: AbortSignal): Promise<CopyResult> {
+    return move(this.#session, request, signal);
+  }
+
+  expunge(folder: FolderId, which: Readonly<{ deletedOf: readonly UidRange[] }> | 'deleted'): Promise<readonly Uid[]> {
+    return expunge(this.#session, folder, which);
+  }
+
+  search(request: SearchRequest, signal?: AbortSignal): Promise<readonly SearchMatch[]> {
+    return search(this.#session, request, signal);
+  }
+
+  rotateKey(request: RotationRequest, signal?: AbortSignal): Promise<Rotation> {
+    return rotateKey(this.#session, request, signal);
+  }
+
+  /** Calls `listener` after each change of the folder until disposed. */
+  listen(folder: FolderId, listener: (notice: FolderNotice) => void): Disposable {
+    return this.#session.notifier.listen(folder, listener);
+  }
+}

@@ -1,0 +1,147 @@
+/**
+ * The open mailboxes of this process. Called by imap/, delivery/ and admin/.
+ *
+ * M1  A mailbox is open once in a process, however many use it; it is closed when nobody does and more than
+ *     `maxOpenCount` are open.
+ * M2  A mailbox that is new has its default folders before anybody sees it.
+ */
+import { join } from 'node:path';
+import { ServerError } from '../base/errors.ts';
+import type { MailboxId } from '../base/ids.ts';
+import type { Checkpointer } from '../db/checkpointer.ts';
+import type { KeyService } from '../keys/key-service.ts';
+import type { MailboxRef } from '../keys/mailbox-keys.ts';
+import { FreeSpace } from '../store/free-space.ts';
+import { eraseMailbox, MailboxStore } from '../store/mailbox-store.ts';
+import { ensureDefaultFolders } from './folders.ts';
+import { Mailbox } from './mailbox.ts';
+import type { Principal } from './model.ts';
+import { Notifier } from './notify.ts';
+import type { MailboxLimits, MailboxSession } from './session.ts';
+import { TextExtractor } from './text-extractor.ts';
+
+type MailboxesOptions = Readonly<{
+  /** Holds one directory for each mailbox. */
+  directory: string;
+  inlineBodyMaxBytes: number;
+  maxOpenCount: number;
+  freeSpaceReserveBytes: number;
+  checkpointer: Checkpointer;
+  keys: KeyService;
+  onFailure(error: Error): void;
+}>;
+
+type Entry = { readonly store: Promise<MailboxStore>; readonly notifier: Notifier; ready: boolean; users: number };
+
+const LIMITS: MailboxLimits = {
+  keywordCount: 256,
+  folderCount: 10_000,
+  subscriptionCount: 10_000,
+  searchTextBytes: 8 << 20,
+};
+const TEXT_TIMEOUT_MS = 10_000;
+
+export class Mailboxes {
+  readonly #options: MailboxesOptions;
+  readonly #space: FreeSpace;
+  readonly #texts = new TextExtractor({ timeoutMs: TEXT_TIMEOUT_MS });
+  /** Least recently opened first. */
+  readonly #open = new Map<MailboxId, Entry>();
+  #closed = false;
+
+  constructor(options: MailboxesOptions) {
+    this.#options = options;
+    this.#space = new FreeSpace(options.directory, options.freeSpaceReserveBytes);
+  }
+
+  /** Opens a mailbox for `principal`; dispose it when done. Throws ServerError 'key-*' for a new one, 'storage-failed'. */
+  async open(ref: MailboxRef, principal: Principal, signal?: AbortSignal): Promise<Mailbox> {
+    if (this.#closed)
+      throw new ServerError('shutting-down', { clientText: 'The server is stopping.', retryable: true });
+    const entry = this.#entry(ref.mailbox);
+    entry.users += 1;
+    const release = new DisposableStack();
+    release.defer(() => {
+      entry.users -= 1;
+      this.#closeIdle();
+    });
+    try {
+      const { keys } = this.#options;
+      const { notifier } = entry;
+      const store = await entry.store;
+      const shared = { keys, texts: this.#texts, space: this.#space, limits: LIMITS };
+      const session: MailboxSession = { ...shared, ref, store, notifier, principal };
+      if (!entry.ready) await ensureDefaultFolders(session, signal);
+      entry.ready = true;
+      return new Mailbox(session, () => {
+        release.dispose();
+      });
+    } catch (error) {
+      release.dispose();
+      throw error;
+    }
+  }
+
+  get openCount(): number {
+    return this.#open.size;
+  }
+
+  /** Closes every mailbox that nobody uses; gives their number. */
+  async closeIdle(): Promise<number> {
+    const idle = [...this.#open].filter(([, entry]) => entry.users === 0);
+    for (const [id] of idle) this.#open.delete(id);
+    for (const [, { store }] of idle) await (await store.catch(() => null))?.close(); // null: it failed to open
+    return idle.length;
+  }
+
+  /** Destroys a mailbox's directory: its messages, keys wrapped in it, and names. Nobody may use it any more. */
+  async erase(id: MailboxId): Promise<void> {
+    const entry = this.#open.get(id);
+    this.#open.delete(id);
+    await (await entry?.store)?.close();
+    await eraseMailbox(this.#directory(id));
+  }
+
+  /** Closes all; operations under way fail. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    await this.#texts.close();
+    const entries = [...this.#open.values()];
+    this.#open.clear();
+    for (const entry of entries) await (await entry.store).close();
+  }
+
+  #entry(id: MailboxId): Entry {
+    const known = this.#open.get(id);
+    const entry = known ?? { store: this.#openStore(id), notifier: new Notifier(), ready: false, users: 0 };
+    this.#open.delete(id); // and back in, as the most recent
+    this.#open.set(id, entry);
+    if (!known) entry.store.catch(() => this.#open.delete(id));
+    return entry;
+  }
+
+  #openStore(id: MailboxId): Promise<MailboxStore> {
+    const { inlineBodyMaxBytes, checkpointer } = this.#options;
+    return MailboxStore.open({
+      directory: this.#directory(id),
+      inlineBodyMaxBytes,
+      checkpointer,
+      onFailure: (error) => {
+        this.#options.onFailure(error);
+      },
+    });
+  }
+
+  #directory(id: MailboxId): string {
+    return join(this.#options.directory, id);
+  }
+
+  #closeIdle(): void {
+    for (const [id, entry] of this.#open) {
+      if (this.#open.size <= this.#options.maxOpenCount) return;
+      if (entry.users > 0) continue;
+      this.#open.delete(id);
+      entry.store.then((store) => store.close()).catch(() => undefined); // it failed to open: nothing to close
+    }
+  }
+}

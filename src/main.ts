@@ -1,0 +1,101 @@
+/**
+ * The command `sealpost`: parses the command line and loads what the command needs, nothing else, so that
+ * `sealpost status` does not load a mail server.
+ */
+import { InvalidArgumentError, type Command } from 'commander';
+import { createProgram, runProgram } from './admin/cli/program.ts';
+import { configFile, type GlobalOptions } from './admin/cli/session.ts';
+import type { Terminal } from './admin/cli/terminal.ts';
+import { normalizeDomain } from './accounts/domain-name.ts';
+
+const USERS_MAX_COUNT = 100_000;
+const THREADS_COUNT = 16;
+
+type InitOptions = Readonly<{ demo?: boolean; users?: number; password?: string; domain?: string }>;
+
+const terminal: Terminal = {
+  input: process.stdin,
+  write: (text) => {
+    process.stdout.write(text);
+  },
+  writeError: (text) => {
+    process.stderr.write(text);
+  },
+};
+
+const program = createProgram(terminal);
+
+program
+  .command('serve')
+  .description('Run the server, until SIGTERM.')
+  .option('--ready-file <file>', 'write the ports there, as JSON, once all listeners are open')
+  .addHelpText('after', '\nExample:\n  sealpost serve --config /etc/sealpost/sealpost.toml\n')
+  .action(async (options: { readyFile?: string }, command: Command) => {
+    // Password hashes and the syncs that acknowledgements wait for share libuv's threads: there must be some to spare.
+    // Read once, when the first of them starts.
+    process.env['UV_THREADPOOL_SIZE'] ??= String(THREADS_COUNT);
+    const config = await loadConfiguration(command);
+    const { serve } = await import('./app.ts');
+    await serve({ config, readyFile: options.readyFile });
+    process.exit(0); // nothing is left to wait for
+  });
+
+program
+  .command('init')
+  .description('Make what a first start needs: data directory, keyring, certificate. Keeps what is there.')
+  .option('--demo', 'make an organization with one mailbox, and print its password')
+  .option('--users <count>', 'make mailboxes u1 .. uN for tests; needs --password and --domain', usersCount)
+  .option('--password <text>', 'their password; other processes can read it: for tests only')
+  .option('--domain <name>', 'their domain', domainName)
+  .addHelpText(
+    'after',
+    '\nExamples:\n  sealpost init --demo\n  sealpost init --users 10 --password pw --domain bench.test\n',
+  )
+  .action(async (options: InitOptions, command: Command) => {
+    const { users: count, password, domain } = options;
+    if (count !== undefined && (password === undefined || domain === undefined)) {
+      command.error('error: --users needs --password and --domain');
+    }
+    const users =
+      count === undefined || password === undefined || domain === undefined ? undefined : { count, password, domain };
+    const config = await loadConfiguration(command);
+    const { initialize } = await import('./app.ts');
+    const result = await initialize(config, { demo: options.demo === true, users });
+    terminal.write(
+      command.optsWithGlobals<GlobalOptions>().json === true ? `${JSON.stringify(result)}\n` : told(result),
+    );
+  });
+
+process.exitCode = (await runProgram(program, terminal, process.argv.slice(2))) || process.exitCode || 0;
+
+async function loadConfiguration(command: Command) {
+  const { loadConfig } = await import('./config/load.ts');
+  return loadConfig({ file: configFile(command.optsWithGlobals<GlobalOptions>().config), env: process.env });
+}
+
+function told(result: Awaited<ReturnType<(typeof import('./app.ts'))['initialize']>>): string {
+  const lines = result.made.map((file) => `made ${file}`);
+  if (result.demo) {
+    const { address, password } = result.demo;
+    lines.push(
+      password === null ? `kept mailbox ${address} and its password` : `made mailbox ${address}, password ${password}`,
+    );
+  }
+  if (result.users) {
+    lines.push(`made ${String(result.users.createdCount)} mailboxes, kept ${String(result.users.existingCount)}`);
+  }
+  return lines.length === 0 ? 'everything is there already\n' : `${lines.join('\n')}\n`;
+}
+
+function usersCount(text: string): number {
+  const count = Number(text);
+  if (!Number.isInteger(count) || count < 1 || count > USERS_MAX_COUNT)
+    throw new InvalidArgumentError('Not a number of users.');
+  return count;
+}
+
+function domainName(text: string): string {
+  const name = normalizeDomain(text);
+  if (name === null) throw new InvalidArgumentError('Not a domain name.');
+  return name;
+}

@@ -1,0 +1,75 @@
+/**
+ * A mailbox on disk: `<directory>/mailbox.db` and `<directory>/blobs/`. It is the unit of restore, export,
+ * move and erasure.
+ */
+import { mkdir, rename, rm } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import type { Checkpointer } from '../db/checkpointer.ts';
+import { Database } from '../db/database.ts';
+import { syncFolder } from '../db/sync-folder.ts';
+import { BodyStore } from './bodies.ts';
+import { FolderStore } from './folders.ts';
+import { MessageKeyStore } from './message-keys.ts';
+import { MessageStore } from './messages.ts';
+
+type MailboxStoreOptions = Readonly<{
+  directory: string;
+  inlineBodyMaxBytes: number;
+  checkpointer: Checkpointer;
+  onFailure(error: Error): void;
+}>;
+
+const MIGRATIONS = join(import.meta.dirname, '../../migrations/mailbox');
+
+export class MailboxStore {
+  readonly folders: FolderStore;
+  readonly messages: MessageStore;
+  readonly messageKeys: MessageKeyStore;
+  readonly bodies: BodyStore;
+  readonly #database: Database;
+
+  constructor(database: Database, bodies: BodyStore) {
+    this.#database = database;
+    this.bodies = bodies;
+    this.folders = new FolderStore(database);
+    this.messages = new MessageStore(database, bodies);
+    this.messageKeys = new MessageKeyStore(database);
+  }
+
+  /** Opens the mailbox in `directory`, making it when it is new. Throws ServerError 'storage-failed'. */
+  static async open(options: MailboxStoreOptions): Promise<MailboxStore> {
+    const made = await mkdir(options.directory, { recursive: true, mode: 0o700 });
+    if (made !== undefined) await syncFolder(dirname(options.directory));
+    const database = await Database.open({
+      file: join(options.directory, 'mailbox.db'),
+      migrations: MIGRATIONS,
+      checkpointer: options.checkpointer,
+      onFailure: (error) => {
+        options.onFailure(error);
+      },
+    });
+    const bodies = new BodyStore(database, {
+      folder: join(options.directory, 'blobs'),
+      inlineMaxBytes: options.inlineBodyMaxBytes,
+      onFailure: (error) => {
+        options.onFailure(error);
+      },
+    });
+    await bodies.prepare();
+    return new MailboxStore(database, bodies);
+  }
+
+  async close(): Promise<void> {
+    await this.#database.close();
+  }
+}
+
+/** Removes a closed mailbox from disk. It leaves its name first, so that a kill cannot leave half a mailbox. */
+export async function eraseMailbox(directory: string): Promise<void> {
+  const doomed = `${directory}.erased`;
+  await rename(directory, doomed).catch((error: unknown) => {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+  });
+  await syncFolder(dirname(directory));
+  await rm(doomed, { recursive: true, force: true });
+}

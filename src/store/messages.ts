@@ -1,0 +1,527 @@
+/**
+ * Message rows of one mailbox: flags, sealed summaries, wrapped keys, and the log of what vanished.
+ * Called by mailbox/, which holds the keys; nothing here can open anything.
+ *
+ * R1  A UID is given once, ascending, in the transaction that inserts the row (RFC 9051 §2.3.1.1).
+ * R2  Every change gives the touched rows and their folder a higher modification sequence (RFC 7162 §3.1).
+ * R3  The folder's counters change in the same transaction as the rows they count.
+ * R4  Inserts, moves and expunges resolve when they are on disk; flag changes when they are committed, and
+ *     are on disk soon after.
+ * R5  Long work is cut into transactions of at most `BATCH_COUNT` rows with a turn of the event loop between.
+ * R6  A key is wrapped for a new row only under the mailbox's epoch (epoch.ts); so the rows of older epochs only
+ *     get fewer (message-keys.ts).
+ */
+import { yieldTurn } from '../base/abort.ts';
+import {
+  bodyId,
+  folderId,
+  messageId,
+  modSeq,
+  uid,
+  type BodyId,
+  type Epoch,
+  type FolderId,
+  type MessageId,
+  type ModSeq,
+  type Uid,
+} from '../base/ids.ts';
+import type { Database } from '../db/database.ts';
+import type { BodyStore, StagedBody } from './bodies.ts';
+import { EpochMoved, requireEpoch } from './epoch.ts';
+import { nextModSeq } from './folders.ts';
+
+export type UidRange = Readonly<{ first: number; last: number }>;
+/** System flags as bits of `flags`. */
+export const FLAG_BITS = { seen: 1, answered: 2, flagged: 4, deleted: 8, draft: 16 } as const;
+
+export type FlagRow = Readonly<{
+  uid: Uid;
+  modSeq: ModSeq;
+  flags: number;
+  /** Bit set of keyword bits; null for none. */
+  keywords: Buffer | null;
+  sizeBytes: number;
+  savedAtMs: number;
+}>;
+/** A row with all that is needed to open its message. */
+export type SealedRow = FlagRow &
+  Readonly<{
+    folder: FolderId;
+    message: MessageId;
+    epoch: Epoch;
+    wrappedKey: Buffer;
+    body: BodyId;
+    bodyRow: number;
+    commitment: Buffer;
+    sealedSummary: Buffer;
+  }>;
+/** The wrapped key of one new row. */
+export type WrappedRow = Readonly<{ message: MessageId; epoch: Epoch; wrappedKey: Uint8Array }>;
+export type NewMessageRow = WrappedRow &
+  Readonly<{
+    staged: StagedBody;
+    sizeBytes: number;
+    commitment: Uint8Array;
+    sealedSummary: Uint8Array;
+    flags: number;
+    keywords: Uint8Array | null;
+  }>;
+type FlagChange = Readonly<{
+  mode: 'add' | 'remove' | 'replace';
+  flags: number;
+  keywords: Uint8Array | null;
+  unchangedSince: ModSeq | null;
+}>;
+type FolderState = Readonly<{ uidValidity: number; uidNext: number; highestModSeq: ModSeq }>;
+
+const BATCH_COUNT = 500;
+
+const FLAG_COLUMNS = 'm.uid, m.mod_seq, m.flags, m.keywords, m.size_bytes, m.saved_at_ms';
+const SEALED_COLUMNS = `${FLAG_COLUMNS}, m.folder, m.message, m.epoch, m.wrapped_key, b.id AS body_row, b.body, b.commitment,
+  b.sealed_summary`;
+
+type FlagRecord = Readonly<{
+  uid: number;
+  mod_seq: number;
+  flags: number;
+  keywords: Buffer | null;
+  size_bytes: number;
+  saved_at_ms: number;
+}>;
+type SealedRecord = FlagRecord &
+  Readonly<{
+    folder: number;
+    message: Buffer;
+    epoch: number;
+    wrapped_key: Buffer;
+    body_row: number;
+    body: Buffer;
+    commitment: Buffer;
+    sealed_summary: Buffer;
+  }>;
+
+const toFlagRow = (record: FlagRecord): FlagRow => ({
+  uid: record.uid as Uid,
+  modSeq: record.mod_seq as ModSeq,
+  flags: record.flags,
+  keywords: record.keywords,
+  sizeBytes: record.size_bytes,
+  savedAtMs: record.saved_at_ms,
+});
+const toSealedRow = (record: SealedRecord): SealedRow => ({
+  ...toFlagRow(record),
+  folder: folderId(record.folder),
+  message: messageId(record.message.toString('hex')),
+  epoch: record.epoch as Epoch,
+  wrappedKey: record.wrapped_key,
+  body: bodyId(record.body.toString('hex')),
+  bodyRow: record.body_row,
+  commitment: record.commitment,
+  sealedSummary: record.sealed_summary,
+});
+
+export class MessageStore {
+  readonly #database: Database;
+  readonly #bodies: BodyStore;
+
+  constructor(database: Database, bodies: BodyStore) {
+    this.#database = database;
+    this.#bodies = bodies;
+  }
+
+  /** The folder's UIDs in order, and its state read before them: catch up from there. Null when it is gone. */
+  async snapshot(folder: FolderId): Promise<(FolderState & { uids: Uint32Array }) | null> {
+    const state = this.state(folder);
+    if (!state) return null;
+    const parts: number[] = [];
+    const batch = this.#database.prepare<{ uid: number }>(
+      'SELECT uid FROM messages WHERE folder = ? AND uid > ? ORDER BY uid LIMIT 4000',
+    );
+    for (let last = 0; ;) {
+      const records = batch.all(folder, last);
+      for (const record of records) parts.push(record.uid);
+      last = records.at(-1)?.uid ?? 0;
+      if (records.length < 4000) break;
+      await yieldTurn();
+    }
+    return { ...state, uids: Uint32Array.from(parts) };
+  }
+
+  state(folder: FolderId): FolderState | null {
+    const record = this.#database
+      .prepare<{ uid_validity: number; uid_next: number; highest_mod_seq: number }>(
+        'SELECT uid_validity, uid_next, highest_mod_seq FROM folders WHERE id = ?',
+      )
+      .get(folder);
+    if (!record) return null;
+    return {
+      uidValidity: record.uid_validity,
+      uidNext: record.uid_next,
+      highestModSeq: modSeq(record.highest_mod_seq),
+    };
+  }
+
+  /** Rows in `ranges`, ascending, in batches. */
+  async *flagRows(folder: FolderId, ranges: readonly UidRange[]): AsyncGenerator<readonly FlagRow[]> {
+    const sql = `SELECT ${FLAG_COLUMNS} FROM messages m
+      WHERE m.folder = ? AND m.uid BETWEEN ? AND ? ORDER BY m.uid LIMIT ${String(BATCH_COUNT)}`;
+    for await (const records of this.#batches<FlagRecord>(sql, folder, ranges)) yield records.map(toFlagRow);
+  }
+
+  /** Rows in `ranges` with their sealed summaries and wrapped keys, ascending, in batches. */
+  async *sealedRows(folder: FolderId, ranges: readonly UidRange[]): AsyncGenerator<readonly SealedRow[]> {
+    const sql = `SELECT ${SEALED_COLUMNS} FROM messages m JOIN bodies b ON b.id = m.body
+      WHERE m.folder = ? AND m.uid BETWEEN ? AND ? ORDER BY m.uid LIMIT 100`;
+    for await (const records of this.#batches<SealedRecord>(sql, folder, ranges)) yield records.map(toSealedRow);
+  }
+
+  sealedRow(folder: FolderId, of: Uid): SealedRow | null {
+    const record = this.#database
+      .prepare<SealedRecord>(
+        `SELECT ${SEALED_COLUMNS} FROM messages m JOIN bodies b ON b.id = m.body WHERE m.folder = ? AND m.uid = ?`,
+      )
+      .get(folder, of);
+    return record ? toSealedRow(record) : null;
+  }
+
+  /** Rows changed (or new) since `since`, by UID. */
+  async *changedRows(folder: FolderId, since: ModSeq): AsyncGenerator<readonly FlagRow[]> {
+    const batch = this.#database.prepare<FlagRecord>(
+      `SELECT ${FLAG_COLUMNS} FROM messages m INDEXED BY messages_by_mod_seq
+       WHERE m.folder = ? AND (m.mod_seq, m.uid) > (?, ?) ORDER BY m.mod_seq, m.uid LIMIT ${String(BATCH_COUNT)}`,
+    );
+    for (let [lastModSeq, lastUid] = [since as number, 0xffff_ffff]; ;) {
+      const records = batch.all(folder, lastModSeq, lastUid);
+      if (records.length > 0) yield records.map(toFlagRow);
+      const last = records.at(-1);
+      if (!last || records.length < BATCH_COUNT) return;
+      [lastModSeq, lastUid] = [last.mod_seq, last.uid];
+      await yieldTurn();
+    }
+  }
+
+  /** UIDs that vanished since `since`, ascending, each once. */
+  vanished(folder: FolderId, since: ModSeq): readonly Uid[] {
+    return this.#database
+      .prepare<{ uid: number }>('SELECT DISTINCT uid FROM vanished WHERE folder = ? AND mod_seq > ? ORDER BY uid')
+      .all(folder, since)
+      .map((record) => record.uid as Uid);
+  }
+
+  /** Inserts messages in one transaction. Null when the folder is gone. Throws EpochMoved. */
+  async append(folder: FolderId, rows: readonly NewMessageRow[]): Promise<(FolderState & { uids: Uid[] }) | null> {
+    const done = this.#database.transaction(() => {
+      requireEpoch(this.#database, ...rows);
+      const state = this.state(folder);
+      if (!state) return null;
+      const seq = nextModSeq(this.#database);
+      const savedAtMs = Date.now();
+      const uids = rows.map((row, index) => {
+        const { lastInsertRowid: bodyRow } = this.#database
+          .prepare(
+            `INSERT INTO bodies (body, row_count, size_bytes, commitment, sealed_summary) VALUES (?, 1, ?, ?, ?)`,
+          )
+          .run(Buffer.from(row.staged.body, 'hex'), row.sizeBytes, row.commitment, row.sealedSummary);
+        if (row.staged.inline) {
+          this.#database
+            .prepare('INSERT INTO inline_bodies (id, sealed) VALUES (?, ?)')
+            .run(bodyRow, row.staged.inline);
+        }
+        const given = uid(state.uidNext + index);
+        this.#insertRow({ ...row, folder, uid: given, modSeq: seq, bodyRow, savedAtMs });
+        return given;
+      });
+      this.#count(folder, { rows, sign: 1 });
+      this.#advance(folder, { modSeq: seq, uidNext: state.uidNext + rows.length });
+      return { uidValidity: state.uidValidity, uidNext: state.uidNext + rows.length, highestModSeq: seq, uids };
+    });
+    if (done) await this.#database.durable();
+    return done;
+  }
+
+  /** Changes flags; `modified` are the rows that `unchangedSince` protected (RFC 7162 §3.1.3). */
+  async setFlags(
+    folder: FolderId,
+    ranges: readonly UidRange[],
+    change: FlagChange,
+  ): Promise<{ changed: FlagRow[]; modified: Uid[] }> {
+    const changed: FlagRow[] = [];
+    const modified: Uid[] = [];
+    for await (const batch of this.flagRows(folder, ranges)) {
+      this.#database.transaction(() => {
+        this.#changeFlags(folder, batch, { change, changed, modified });
+      });
+    }
+    void this.#database.durable().catch(() => undefined); // R4: a failure stops the process by onFailure
+    return { changed, modified };
+  }
+
+  /**
+   * Gives rows of `target` to existing bodies. `rows` pair a source UID with the key wrapped for its new row.
+   * A source that vanished meanwhile is left out. A copy that fails takes back what it did; a move stays half done,
+   * with each message in one of the folders. Null when the target is gone. Throws EpochMoved; but a move that has
+   * begun then says that it `isComplete` not: the rest needs to be wrapped anew.
+   */
+  async copy(
+    rows: readonly (WrappedRow & { from: Uid })[],
+    places: Readonly<{ source: FolderId; target: FolderId; removeSource: boolean }>,
+  ): Promise<(FolderState & { pairs: { from: Uid; to: Uid }[]; isComplete: boolean }) | null> {
+    const pairs: { from: Uid; to: Uid }[] = [];
+    let isComplete = true;
+    try {
+      for (let start = 0; start < rows.length; start += BATCH_COUNT) {
+        if (start > 0) await yieldTurn();
+        const batch = rows.slice(start, start + BATCH_COUNT);
+        const copied = this.#database.transaction(() => this.#copyBatch(batch, places));
+        if (!copied) return null;
+        pairs.push(...copied);
+      }
+    } catch (error) {
+      if (!places.removeSource)
+        await this.expunge(
+          places.target,
+          pairs.map((pair) => pair.to),
+          0,
+        );
+      if (!places.removeSource || pairs.length === 0 || !(error instanceof EpochMoved)) throw error;
+      isComplete = false;
+    }
+    const state = this.state(places.target);
+    await this.#database.durable();
+    return state && { ...state, pairs, isComplete };
+  }
+
+  /**
+   * Removes messages for good: row, wrapped key, summary, and the body when no other row shares it. A message that
+   * lacks one of `requiredFlags` by then stays: another client may have taken \\Deleted away again.
+   */
+  async expunge(folder: FolderId, uids: readonly Uid[], requiredFlags: number): Promise<Uid[]> {
+    const gone: Uid[] = [];
+    const orphans: BodyId[] = [];
+    for (let start = 0; start < uids.length; start += BATCH_COUNT) {
+      if (start > 0) await yieldTurn();
+      const batch = uids.slice(start, start + BATCH_COUNT);
+      const removed = this.#database.transaction(() => this.#removeRows(folder, batch, requiredFlags));
+      gone.push(...removed.uids);
+      orphans.push(...removed.orphans);
+    }
+    if (gone.length === 0) return gone;
+    await this.#database.durable();
+    this.#database.truncateLogSoon();
+    await this.#bodies.remove(orphans);
+    return gone;
+  }
+
+  searchText(bodyRow: number): Buffer | null {
+    return (
+      this.#database
+        .prepare<{ text: Buffer | null }>('SELECT sealed_search_text AS text FROM bodies WHERE id = ?')
+        .get(bodyRow)?.text ?? null
+    );
+  }
+
+  /** Keeps a sealed search text; it can be made again, so nobody waits for the disk. */
+  keepSearchText(bodyRow: number, sealed: Uint8Array): void {
+    this.#database.prepare('UPDATE bodies SET sealed_search_text = ? WHERE id = ?').run(sealed, bodyRow);
+  }
+
+  #copyBatch(
+    rows: readonly (WrappedRow & { from: Uid })[],
+    places: Readonly<{ source: FolderId; target: FolderId; removeSource: boolean }>,
+  ): { from: Uid; to: Uid }[] | null {
+    const { source, target, removeSource } = places;
+    requireEpoch(this.#database, ...rows);
+    const state = this.state(target);
+    if (!state) return null;
+    const seq = nextModSeq(this.#database);
+    const savedAtMs = Date.now();
+    const pairs: { from: Uid; to: Uid }[] = [];
+    const inserted: SealedRow[] = [];
+    for (const row of rows) {
+      const old = this.sealedRow(source, row.from);
+      if (!old) continue;
+      const to = uid(state.uidNext + inserted.length);
+      this.#database.prepare('UPDATE bodies SET row_count = row_count + 1 WHERE id = ?').run(old.bodyRow);
+      this.#insertRow({ ...old, ...row, folder: target, uid: to, modSeq: seq, savedAtMs });
+      inserted.push(old);
+      pairs.push({ from: row.from, to });
+    }
+    this.#count(target, { rows: inserted, sign: 1 });
+    this.#advance(target, { modSeq: seq, uidNext: state.uidNext + inserted.length });
+    if (removeSource)
+      this.#removeRows(
+        source,
+        pairs.map((pair) => pair.from),
+        0,
+      );
+    return pairs;
+  }
+
+  async *#batches<Row extends Readonly<{ uid: number }>>(
+    sql: string,
+    folder: FolderId,
+    ranges: readonly UidRange[],
+  ): AsyncGenerator<Row[]> {
+    const batch = this.#database.prepare<Row>(sql);
+    let held: Row[] = [];
+    for (const range of ranges) {
+      for (let first = range.first; first <= range.last;) {
+        const records = batch.all(folder, first, range.last);
+        const last = records.at(-1);
+        if (!last) break;
+        first = last.uid + 1;
+        held = held.length === 0 ? records : [...held, ...records];
+        if (held.length < 100) continue; // many short ranges share a batch
+        yield held;
+        held = [];
+        await yieldTurn();
+      }
+    }
+    if (held.length > 0) yield held;
+  }
+
+  #insertRow(
+    row: Readonly<{
+      folder: FolderId;
+      uid: Uid;
+      modSeq: ModSeq;
+      flags: number;
+      keywords: Uint8Array | null;
+      bodyRow: number;
+      sizeBytes: number;
+      savedAtMs: number;
+      message: MessageId;
+      epoch: Epoch;
+      wrappedKey: Uint8Array;
+    }>,
+  ): void {
+    this.#database
+      .prepare(
+        `INSERT INTO messages
+         (folder, uid, mod_seq, flags, keywords, body, size_bytes, saved_at_ms, message, epoch, wrapped_key)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+      )
+      .run(
+        row.folder,
+        row.uid,
+        row.modSeq,
+        row.flags,
+        row.keywords,
+        row.bodyRow,
+        row.sizeBytes,
+        row.savedAtMs,
+        Buffer.from(row.message, 'hex'),
+        row.epoch,
+        row.wrappedKey,
+      );
+  }
+
+  #changeFlags(
+    folder: FolderId,
+    batch: readonly FlagRow[],
+    work: Readonly<{ change: FlagChange; changed: FlagRow[]; modified: Uid[] }>,
+  ): void {
+    const { change, changed, modified } = work;
+    const before: FlagRow[] = [];
+    const after: FlagRow[] = [];
+    const seq = nextModSeq(this.#database);
+    const read = this.#database.prepare<FlagRecord>(
+      `SELECT ${FLAG_COLUMNS} FROM messages m WHERE m.folder = ? AND m.uid = ?`,
+    );
+    const write = this.#database.prepare(
+      'UPDATE messages SET flags = ?, keywords = ?, mod_seq = ? WHERE folder = ? AND uid = ?',
+    );
+    for (const { uid: of } of batch) {
+      const record = read.get(folder, of);
+      if (!record) continue; // expunged since the batch was read
+      const row = toFlagRow(record);
+      if (change.unchangedSince !== null && row.modSeq > change.unchangedSince) {
+        modified.push(of);
+        continue;
+      }
+      const flags = combine(row.flags, change);
+      const keywords = combineKeywords(row.keywords, change);
+      if (flags === row.flags && sameBits(keywords, row.keywords)) {
+        changed.push(row);
+        continue;
+      }
+      write.run(flags, keywords, seq, folder, of);
+      before.push(row);
+      after.push({ ...row, flags, keywords, modSeq: seq });
+    }
+    changed.push(...after);
+    if (after.length === 0) return;
+    this.#count(folder, { rows: before, sign: -1 });
+    this.#count(folder, { rows: after, sign: 1 });
+    this.#advance(folder, { modSeq: seq, uidNext: 0 });
+  }
+
+  #removeRows(folder: FolderId, uids: Iterable<Uid>, requiredFlags: number): { uids: Uid[]; orphans: BodyId[] } {
+    const seq = nextModSeq(this.#database);
+    const rows: FlagRow[] = [];
+    const orphans: BodyId[] = [];
+    for (const of of uids) {
+      const row = this.sealedRow(folder, of);
+      if (!row || (row.flags & requiredFlags) !== requiredFlags) continue;
+      rows.push(row);
+      this.#database.prepare('DELETE FROM messages WHERE folder = ? AND uid = ?').run(folder, of);
+      this.#database.prepare('INSERT INTO vanished (folder, mod_seq, uid) VALUES (?, ?, ?)').run(folder, seq, of);
+      this.#database.prepare('UPDATE bodies SET row_count = row_count - 1 WHERE id = ?').run(row.bodyRow);
+      const { changes } = this.#database.prepare('DELETE FROM bodies WHERE id = ? AND row_count = 0').run(row.bodyRow);
+      if (changes > 0) orphans.push(row.body);
+    }
+    if (rows.length > 0) {
+      this.#count(folder, { rows, sign: -1 });
+      this.#advance(folder, { modSeq: seq, uidNext: 0 });
+    }
+    return { uids: rows.map((row) => row.uid), orphans };
+  }
+
+  #count(
+    folder: FolderId,
+    counted: Readonly<{ rows: readonly Readonly<{ flags: number; sizeBytes: number }>[]; sign: 1 | -1 }>,
+  ): void {
+    let [unseen, deleted, sizeBytes] = [0, 0, 0];
+    for (const row of counted.rows) {
+      if ((row.flags & FLAG_BITS.seen) === 0) unseen += 1;
+      if ((row.flags & FLAG_BITS.deleted) !== 0) deleted += 1;
+      sizeBytes += row.sizeBytes;
+    }
+    const { sign } = counted;
+    this.#database
+      .prepare(
+        `UPDATE folders SET message_count = message_count + ?, unseen_count = unseen_count + ?,
+         deleted_count = deleted_count + ?, size_bytes = size_bytes + ? WHERE id = ?`,
+      )
+      .run(sign * counted.rows.length, sign * unseen, sign * deleted, sign * sizeBytes, folder);
+  }
+
+  #advance(folder: FolderId, to: Readonly<{ modSeq: ModSeq; uidNext: number }>): void {
+    this.#database
+      .prepare('UPDATE folders SET highest_mod_seq = ?, uid_next = max(uid_next, ?) WHERE id = ?')
+      .run(to.modSeq, to.uidNext, folder);
+  }
+}
+
+function combine(flags: number, { mode, flags: given }: FlagChange): number {
+  if (mode === 'replace') return given;
+  return mode === 'add' ? flags | given : flags & ~given;
+}
+
+function combineKeywords(keywords: Buffer | null, change: FlagChange): Buffer | null {
+  const given = change.keywords ?? new Uint8Array();
+  const old = change.mode === 'replace' ? new Uint8Array() : (keywords ?? new Uint8Array());
+  const bits = Buffer.alloc(Math.max(old.length, given.length));
+  bits.set(old);
+  for (const [index, byte] of given.entries()) {
+    bits[index] = change.mode === 'remove' ? (bits[index] ?? 0) & ~byte : (bits[index] ?? 0) | byte;
+  }
+  return bits.some((byte) => byte !== 0) ? bits : null;
+}
+
+function sameBits(a: Uint8Array | null, b: Uint8Array | null): boolean {
+  const [x, y] = [a ?? new Uint8Array(), b ?? new Uint8Array()];
+  for (let index = 0; index < Math.max(x.length, y.length); index += 1)
+    if ((x[index] ?? 0) !== (y[index] ?? 0)) return false;
+  return true;
+}

@@ -1,0 +1,115 @@
+/** Mailboxes in memory behind the types that delivery uses, with faults to order and a ledger of what happened. */
+import { folderId, mailboxId, modSeq, organizationId, uid } from '../../src/base/ids.ts';
+import { ServerError, type ErrorCode } from '../../src/base/errors.ts';
+import type { Resolution } from '../../src/accounts/addresses.ts';
+import { Delivery } from '../../src/delivery/deliver.ts';
+import type { MailboxRef } from '../../src/keys/mailbox-keys.ts';
+import type { PreparedMessage } from '../../src/mailbox/append.ts';
+
+type Step = 'open' | 'newMessage' | 'write' | 'finish' | 'folder' | 'append';
+
+export const NOW_MS = Date.UTC(2026, 10, 23, 9, 5, 7);
+
+export function refOf(user: string): MailboxRef {
+  const hex = Buffer.from(user).toString('hex').padEnd(32, '0').slice(0, 32);
+  return { organization: organizationId('0'.repeat(32)), mailbox: mailboxId(hex) };
+}
+
+export class MemoryMailboxes {
+  /** What was appended, in order. */
+  readonly stored: { user: string; bytes: Buffer; subject: string | undefined }[] = [];
+  readonly faults = new Map<string, ErrorCode>();
+  readonly gates = new Map<Step, Promise<unknown>>();
+  openHandles = 0;
+  openWriters = 0;
+  appendsStarted = 0;
+
+  /** Lets `step` of `user`'s mailbox fail from now on. */
+  fail(user: string, step: Step, code: ErrorCode): void {
+    this.faults.set(`${user} ${step}`, code);
+  }
+
+  async open(ref: MailboxRef) {
+    const user = Buffer.from(ref.mailbox, 'hex').toString().replaceAll('\0', '');
+    await this.#step(user, 'open');
+    this.openHandles += 1;
+    return {
+      [Symbol.dispose]: () => void (this.openHandles -= 1),
+      folder: async () => {
+        await this.#step(user, 'folder');
+        return { id: folderId(1), name: 'INBOX', specialUse: null, uidValidity: 1 };
+      },
+      newMessage: async (options: { scanned?: () => unknown }) => {
+        await this.#step(user, 'newMessage');
+        this.openWriters += 1;
+        let isOpen = true;
+        const end = () => {
+          if (isOpen) this.openWriters -= 1;
+          isOpen = false;
+        };
+        const chunks: Buffer[] = [];
+        return {
+          write: async (chunk: Uint8Array) => {
+            if (!isOpen) throw new Error('write after the end');
+            await this.#step(user, 'write');
+            chunks.push(Buffer.from(chunk));
+          },
+          finish: async () => {
+            await this.#step(user, 'finish');
+            const bytes = Buffer.concat(chunks);
+            const scanned = options.scanned?.() as { envelope?: { subject?: unknown } } | undefined;
+            if (!scanned) throw new Error('no structure');
+            return { bytes, end, discard: async () => end() } as unknown as PreparedMessage;
+          },
+          discard: async () => end(),
+        };
+      },
+      append: async (target: { messages: readonly { prepared: PreparedMessage }[] }) => {
+        this.appendsStarted += 1;
+        const uids = [];
+        for (const { prepared } of target.messages) {
+          const { bytes, end } = prepared as unknown as { bytes: Buffer; end(): void };
+          try {
+            await this.#step(user, 'append');
+          } finally {
+            end();
+          }
+          this.stored.push({ user, bytes, subject: /^Subject: (.*)\r$/m.exec(bytes.toString('latin1'))?.[1] });
+          uids.push(uid(this.stored.length));
+        }
+        return { uidValidity: 1, uids, highestModSeq: modSeq(1) };
+      },
+    };
+  }
+
+  async #step(user: string, step: Step): Promise<void> {
+    await this.gates.get(step);
+    const code = this.faults.get(`${user} ${step}`);
+    if (code) throw new ServerError(code, { clientText: 'ordered fault', retryable: true });
+  }
+}
+
+/** `bob`, `eve`, .. at example.org; `b.alias` is bob too; `gone` is suspended; `broken` has no directory. */
+export const memoryAddresses = {
+  resolveRecipient: async (address: string): Promise<Resolution> => {
+    const at = address.lastIndexOf('@');
+    const [local, domain] = [address.slice(0, at).toLowerCase(), address.slice(at + 1).toLowerCase()];
+    if (domain !== 'example.org' && domain !== 'mx.example.org') return { kind: 'unknown-domain' };
+    if (local === 'gone') return { kind: 'suspended' };
+    if (local === 'broken') throw new ServerError('key-unavailable', { clientText: 'x', retryable: true });
+    if (local === 'b.alias') return { kind: 'mailbox', ref: refOf('bob') };
+    const isKnown = /^(?:bob|eve|joe|postmaster|u\d+|jos\u00e9)$/.test(local);
+    return isKnown ? { kind: 'mailbox', ref: refOf(local) } : { kind: 'unknown-user' };
+  },
+};
+
+export function memoryDelivery() {
+  const mailboxes = new MemoryMailboxes();
+  const delivery = new Delivery({
+    mailboxes,
+    addresses: memoryAddresses,
+    hostname: 'mx.example.org',
+    nowMs: () => NOW_MS,
+  });
+  return { mailboxes, delivery };
+}

@@ -1,0 +1,243 @@
+/**
+ * P3 of the promises: nothing a customer provides is on disk in plaintext. Words that occur nowhere else go in by
+ * every door, are stored, searched, renamed and refused; then every file the process wrote is read.
+ */
+import { randomInt } from 'node:crypto';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect, onTestFinished, test } from 'vitest';
+import { filesUnder, findWords, formsOf } from '../support/canary.ts';
+import { DOMAIN, TestServer } from '../support/server.ts';
+import { Strace, straceProblem } from '../support/strace.ts';
+import { ImapClient, SmtpClient } from '../support/wire.ts';
+
+const LETTERS = 'bcdfghjklmnpqrstvwxyz';
+/** Sixteen letters; `accent` puts a non-ASCII one in the middle. */
+function freshWord(accent = ''): string {
+  const letters = (count: number): string =>
+    Array.from({ length: count }, () => LETTERS[randomInt(LETTERS.length)]).join('');
+  return `${letters(8)}${accent}${letters(8)}`;
+}
+
+const words = {
+  organization: freshWord(),
+  displayName: freshWord('ü'),
+  local: freshWord(),
+  alias: freshWord(),
+  password: freshWord(),
+  wrongPassword: freshWord(),
+  unknownUser: freshWord(),
+  helo: freshWord(),
+  envelopeSender: freshWord(),
+  unknownRecipient: freshWord(),
+  fromName: freshWord(),
+  subject: freshWord(),
+  encodedSubject: freshWord('é'),
+  messageId: freshWord(),
+  body: freshWord(),
+  quotedBody: freshWord('ß'),
+  base64Body: freshWord(),
+  largeBody: freshWord(),
+  attachment: freshWord(),
+  attachment2231: freshWord('ø'),
+  attachment2047: freshWord('å'),
+  attachmentText: freshWord(),
+  folder: freshWord(),
+  accentFolder: freshWord('ä'),
+  renamed: freshWord(),
+  subscribed: freshWord(),
+  keyword: freshWord(),
+  searched: freshWord(),
+  badCommand: freshWord(),
+  unknownFolder: freshWord(),
+  clientId: freshWord(),
+};
+
+function encodedWord(text: string): string {
+  return `=?utf-8?B?${Buffer.from(text).toString('base64')}?=`;
+}
+
+function quotedPrintable(text: string): string {
+  return [...Buffer.from(text)]
+    .map((byte) => (byte < 0x80 ? String.fromCharCode(byte) : `=${byte.toString(16).toUpperCase()}`))
+    .join('');
+}
+
+/** `extra` makes it long enough for a file of its own. */
+function canaryMessage(extra = ''): Buffer {
+  const percent = encodeURIComponent(words.attachment2231);
+  return Buffer.from(
+    [
+      `From: ${words.fromName} <${words.envelopeSender}@example.net>`,
+      `To: <${words.local}@${DOMAIN}>`,
+      `Subject: ${words.subject} ${encodedWord(words.encodedSubject)}`,
+      `Message-ID: <${words.messageId}@example.net>`,
+      'MIME-Version: 1.0',
+      'Content-Type: multipart/mixed; boundary=b',
+      '',
+      '--b',
+      'Content-Type: text/plain; charset=utf-8',
+      'Content-Transfer-Encoding: quoted-printable',
+      '',
+      `${words.body} ${quotedPrintable(words.quotedBody)}`,
+      '--b',
+      'Content-Type: text/plain; charset=utf-8',
+      'Content-Transfer-Encoding: base64',
+      '',
+      Buffer.from(`and ${words.base64Body} too`).toString('base64'),
+      '--b',
+      `Content-Type: application/octet-stream; name="${words.attachment}.bin"`,
+      `Content-Disposition: attachment; filename*=utf-8''${percent}.bin`,
+      '',
+      words.attachmentText,
+      '--b',
+      `Content-Type: text/plain; name="${encodedWord(words.attachment2047)}"`,
+      '',
+      extra,
+      '--b--',
+      '',
+    ].join('\r\n'),
+  );
+}
+
+test('the scan finds every form of a word, so that it can fail', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'sealpost-planted-'));
+  onTestFinished(() => {
+    rmSync(folder, { recursive: true });
+  });
+  for (const word of [words.subject, words.quotedBody]) {
+    const forms = formsOf(word);
+    expect(forms.length).toBeGreaterThanOrEqual(18);
+    for (const { name, bytes } of forms) {
+      writeFileSync(join(folder, 'planted'), Buffer.concat([Buffer.alloc(5000, 7), bytes, Buffer.alloc(9, 7)]));
+      const found = findWords([folder], Object.values(words));
+      expect(found.map((finding) => finding.form)).toContain(name);
+      expect(new Set(found.map((finding) => finding.word))).toEqual(new Set([word]));
+    }
+    for (const before of ['', 'x', 'xy']) {
+      writeFileSync(join(folder, 'planted'), Buffer.from(`${before}${word}.....`).toString('base64'));
+      expect(findWords([folder], [word])).not.toEqual([]);
+    }
+  }
+  rmSync(join(folder, 'planted'));
+  writeFileSync(join(folder, words.folder), ''); // the name of a file
+  expect(findWords([folder], [words.folder])).toHaveLength(1);
+});
+
+test(
+  'no word of a customer is in any file, after every way in and after kill, restart and stop',
+  { timeout: 90_000 },
+  async () => {
+    const server = await TestServer.start({ users: 0, config: { store: { checkpointIntervalMs: 100 } } });
+    const created =
+      straceProblem() === null ? await Strace.attach(server.pid, ['-e', 'trace=openat,creat,mkdir']) : null;
+    await setUp(server);
+    await mailIn(server);
+    await useImap(server);
+    const all = Object.values(words);
+    const folders = [server.directory];
+    expect(filesUnder([server.data]).some((file) => file.includes('/blobs/'))).toBe(true);
+    expect(server.log().split('\n').length).toBeGreaterThan(5);
+    expect(findWords(folders, all)).toEqual([]);
+    if (created) expect(createdElsewhere(created, server.directory)).toEqual([]);
+    await created?.detach();
+    await server.kill('SIGKILL');
+    expect(findWords(folders, all)).toEqual([]);
+    await server.serve();
+    using imap = await ImapClient.open(server.ports.imap);
+    await imap.ok(`LOGIN ${words.local}@${DOMAIN} ${words.password}`);
+    expect((await imap.ok('LIST "" "*"')).untagged.map(({ text }) => text).join()).toContain(words.renamed);
+    expect((await server.kill('SIGTERM')).code).toBe(0);
+    expect(findWords(folders, all)).toEqual([]);
+  },
+);
+
+async function setUp(server: TestServer): Promise<void> {
+  for (const [command, input] of [
+    [['org', 'create', words.organization], ''],
+    [['domain', 'create', DOMAIN], ''],
+    [['mailbox', 'create', `${words.local}@${DOMAIN}`, '--name', words.displayName], `${words.password}\n`],
+    [['alias', 'create', `${words.alias}@${DOMAIN}`, `${words.local}@${DOMAIN}`], ''],
+    [['mailbox', 'list'], ''],
+    [['alias', 'list'], ''],
+    [['org', 'list'], ''],
+  ] as const) {
+    const { code, error } = await server.run(command, input);
+    expect([command[0], code, error]).toEqual([command[0], 0, '']);
+  }
+}
+
+async function mailIn(server: TestServer): Promise<void> {
+  for (const protocol of ['smtp', 'lmtp'] as const) {
+    using client = await SmtpClient.open(server.ports[protocol], protocol);
+    await client.ask(`${protocol === 'smtp' ? 'EHLO' : 'LHLO'} ${words.helo}.example.net`);
+    const from = `${words.envelopeSender}@example.net`;
+    for (const to of [words.local, words.alias]) {
+      expect(await client.deliver({ from, to: [`${to}@${DOMAIN}`], message: canaryMessage() })).toMatch(/^250 /);
+    }
+    const large = canaryMessage(`${words.largeBody}\r\n`.repeat(20_000));
+    expect(await client.deliver({ from, to: [`${words.local}@${DOMAIN}`], message: large })).toMatch(/^250 /);
+    const unknown = await client.deliver({ from, to: [`${words.unknownRecipient}@${DOMAIN}`], message: large });
+    expect(unknown).toMatch(/^550 /);
+    expect(await client.ask(`${words.badCommand} ${words.unknownRecipient}`)).toMatch(/^5/);
+    expect(await client.ask(`VRFY ${words.unknownRecipient}`)).toMatch(/^\d/);
+  }
+}
+
+async function useImap(server: TestServer): Promise<void> {
+  using imap = await ImapClient.open(server.ports.imap);
+  const login = (user: string, password: string) => imap.command(`LOGIN ${user}@${DOMAIN} ${password}`);
+  expect((await login(words.local, words.wrongPassword)).status).toBe('NO');
+  expect((await login(words.unknownUser, words.wrongPassword)).status).toBe('NO');
+  expect((await imap.command(`ID ("name" "${words.clientId}")`)).status).toMatch(/OK|BAD/);
+  expect((await login(words.local, words.password)).status).toBe('OK');
+  expect((await imap.command(`X${words.badCommand} "${words.subject}"`)).status).toBe('BAD');
+  expect((await imap.command(`SELECT ${words.unknownFolder}`)).status).toBe('NO');
+  const accent = `${words.accentFolder.slice(0, 8)}&AOQ-${words.accentFolder.slice(9)}`; // modified UTF-7 of ä
+  for (const name of [words.folder, accent, `Archive/${words.renamed}x`]) await imap.ok(`CREATE "${name}"`);
+  await imap.ok(`SUBSCRIBE "${words.subscribed}"`).catch(() => undefined); // some servers want it to exist
+  await imap.ok(`SUBSCRIBE "${words.folder}"`);
+  expect((await imap.append(words.folder, canaryMessage(), `\\Seen ${words.keyword}`)).status).toBe('OK');
+  expect((await imap.append('INBOX', canaryMessage(words.largeBody.repeat(9000)))).status).toBe('OK');
+  const { exists } = await imap.select('INBOX');
+  expect(exists).toBe(7);
+  await imap.ok(`UID STORE 1:* +FLAGS (\\Flagged ${words.keyword})`);
+  for (const criterion of [
+    `TEXT "${words.body}"`,
+    `BODY "${words.base64Body}"`,
+    `BODY "${words.attachmentText.toUpperCase()}"`,
+    `SUBJECT "${words.subject}"`,
+    `FROM "${words.fromName}"`,
+    `HEADER Message-ID "${words.messageId}"`,
+    `KEYWORD ${words.keyword}`,
+    `TEXT "${words.searched}"`,
+  ]) {
+    const { untagged } = await imap.ok(`UID SEARCH ${criterion}`);
+    const found =
+      untagged
+        .map(({ text }) => text)
+        .join()
+        .match(/\d+/g)?.length ?? 0;
+    if (criterion.includes(words.searched)) expect(found).toBe(0);
+    else if (!criterion.includes(words.attachmentText.toUpperCase()))
+      expect([criterion, found]).toEqual([criterion, 7]);
+  }
+  await imap.ok('UID FETCH 1:* (ENVELOPE BODYSTRUCTURE BODY.PEEK[] BODY.PEEK[1]<0.20>)');
+  await imap.ok(`UID COPY 1:3 "${words.folder}"`);
+  await imap.ok(`UID MOVE 1 "${accent}"`);
+  await imap.ok('UID STORE 2 +FLAGS (\\Deleted)');
+  await imap.ok('EXPUNGE');
+  await imap.ok(`RENAME "${words.folder}" "${words.renamed}"`);
+  await imap.ok('LIST "" "*"');
+  await imap.ok('LOGOUT');
+}
+
+/** Files that the process made outside `directory`. */
+function createdElsewhere(strace: Strace, directory: string): string[] {
+  return strace
+    .calls()
+    .filter(({ name, given }) => name !== 'openat' || given.includes('O_CREAT'))
+    .map(({ given }) => /"([^"]*)"/.exec(given)?.[1] ?? '?')
+    .filter((path) => !path.startsWith(directory) && !path.startsWith('/dev/'));
+}
