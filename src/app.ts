@@ -28,6 +28,7 @@ import { lockDirectory } from './db/lock.ts';
 import { syncFolder } from './db/sync-folder.ts';
 import { Delivery } from './delivery/deliver.ts';
 import { createImapServer } from './imap/server.ts';
+import { Adoption } from './jobs/adoption.ts';
 import { KeyJobs } from './jobs/key-jobs.ts';
 import { AuditLog } from './keys/audit-log.ts';
 import { KeyService } from './keys/key-service.ts';
@@ -47,6 +48,7 @@ const DIRECTORY_MIGRATIONS = join(PROJECT, 'migrations/directory');
 const EXIT_STORAGE_FAILED = 70; // EX_SOFTWARE of sysexits.h
 const STOP_GRACE_MS = 10_000;
 const HASH_QUEUE_MAX_COUNT = 1000;
+const ADOPTION_EVERY_MS = 5000;
 const DEMO_DOMAIN = 'example.test';
 
 type OnFailure = (error: Error) => void;
@@ -107,6 +109,8 @@ async function startServer(config: Config, running: AsyncDisposableStack, observ
   running.defer(() => mailboxes.close());
   const keyJobs = new KeyJobs({ organizations: accounts.organizations, keys, mailboxes, logger });
   running.defer(() => keyJobs.close());
+  const { waitingMailboxes } = accounts;
+  running.use(new Adoption({ waitingMailboxes, mailboxes, logger, everyMs: ADOPTION_EVERY_MS }));
   accounts.organizations.recover();
   const receipts = new Receipts(join(config.data.directory, 'receipts'), Date.now);
   const eraseFiles: EraseFiles = (ref) => mailboxes.erase(ref.mailbox);
@@ -118,7 +122,13 @@ async function startServer(config: Config, running: AsyncDisposableStack, observ
   }
   await accounts.organizations.certifyUnfinished(certify);
   const { hostname } = config.server;
-  const delivery = new Delivery({ addresses: accounts.addresses, mailboxes, hostname, nowMs: Date.now });
+  const delivery = new Delivery({
+    addresses: accounts.addresses,
+    mailboxes,
+    waiting: accounts.waitingMailboxes,
+    hostname,
+    nowMs: Date.now,
+  });
   const smtp = createSmtpListeners({ config: config.smtp, hostname, tls, delivery, logger });
   const imap = createImapServer({ config: config.imap, hostname, tls, login: accounts.logins, mailboxes, logger });
   keys.onRefusal(imap.expireOutput);

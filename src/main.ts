@@ -23,6 +23,12 @@ const terminal: Terminal = {
   },
 };
 
+// ML-KEM in WebCrypto is called experimental; what else Node warns of is shown as always.
+process.removeAllListeners('warning');
+process.on('warning', (warning) => {
+  if (warning.name !== 'ExperimentalWarning') process.stderr.write(`${warning.name}: ${warning.message}\n`);
+});
+
 const program = createProgram(terminal);
 
 program

@@ -19,6 +19,7 @@ CREATE TABLE wrapped_keys (
   provider TEXT NOT NULL,
   root_key TEXT NOT NULL,
   wrapped BLOB NOT NULL,
+  sealed_public BLOB,                -- record 'public-key': the public half of a mailbox key's pair; NULL for 'directory'
   state TEXT NOT NULL CHECK (state IN ('active', 'retiring')),
   created_at_ms INTEGER NOT NULL,
   PRIMARY KEY (organization, owner, epoch)
@@ -40,6 +41,12 @@ CREATE TABLE mailboxes (
   created_at_ms INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX mailboxes_by_organization ON mailboxes (organization);
+
+-- Mailboxes with mail that waits in them for their key.
+CREATE TABLE waiting_mailboxes (
+  mailbox TEXT PRIMARY KEY REFERENCES mailboxes (id) ON DELETE CASCADE,
+  since_ms INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
 
 -- An address of a mailbox: its primary address or an alias.
 CREATE TABLE addresses (

@@ -67,6 +67,17 @@ CREATE TABLE messages (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX messages_by_mod_seq ON messages (folder, mod_seq);
 
+-- Mail that came while the mailbox key could not be had, in the order in which it came: sealed as all mail is, its key
+-- sealed with the mailbox's public key. It becomes rows of the INBOX when the key is back.
+CREATE TABLE waiting_messages (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  body INTEGER NOT NULL UNIQUE REFERENCES bodies (id),
+  saved_at_ms INTEGER NOT NULL,
+  message BLOB NOT NULL,                     -- MessageId, 16 bytes
+  epoch INTEGER NOT NULL,                    -- of the mailbox key whose pair it is sealed to
+  sealed_key BLOB NOT NULL
+) STRICT;
+
 -- Messages that are gone, for clients that resynchronise (RFC 7162).
 CREATE TABLE vanished (
   folder INTEGER NOT NULL REFERENCES folders (id) ON DELETE CASCADE,

@@ -5,6 +5,7 @@ import { Domains } from './domains.ts';
 import { Logins, type LoginLimits } from './login.ts';
 import { MailboxAccounts } from './mailboxes.ts';
 import { Organizations } from './organizations.ts';
+import { WaitingMailboxes } from './waiting-mailboxes.ts';
 import { Passwords, type HashFunction, type PasswordOptions } from './passwords.ts';
 
 export type Accounts = Readonly<{
@@ -14,6 +15,7 @@ export type Accounts = Readonly<{
   mailboxes: MailboxAccounts;
   logins: Logins;
   passwords: Passwords;
+  waitingMailboxes: WaitingMailboxes;
 }>;
 type AccountsOptions = Readonly<{
   passwords: PasswordOptions;
@@ -34,5 +36,6 @@ export function createAccounts(deps: DirectoryDeps, options: AccountsOptions): A
     mailboxes: new MailboxAccounts({ ...deps, domains, addresses, passwords }),
     logins: new Logins({ ...deps, domains, passwords, loginDomain: options.loginDomain, limits: options.loginLimits }),
     passwords,
+    waitingMailboxes: new WaitingMailboxes(deps),
   };
 }

@@ -19,16 +19,19 @@
  *   organization-name  organization id, epoch u32
  *   mailbox-profile    organization id, epoch u32, mailbox id
  *   credential         organization id, epoch u32, mailbox id
+ *   public-key         organization id, epoch u32, mailbox id, epoch of the mailbox key u32
  *   address-local      organization id, epoch u32, domain, index
  *   keyring            key name, key version u32, encryption context bytes
  *   keyring-secret     key name, key version u32, salt (32)
  *   derive-mailbox     purpose, organization id, mailbox id or "directory", epoch u32
  *   derive-message     purpose
+ *   key-pair           (none)
  *   index-folder       organization id, mailbox id, text
  *   index-keyword      organization id, mailbox id, text
  *   index-address      organization id, domain, text
  *   key-audit          previous hash (32), then the columns of the row in the order of keys/audit-chain.ts
  *   encryption-context name 1, value 1, .. name n, value n (names ascending by code unit)
+ * A message-key context is also that of a message key sealed with a public key, under another suite (key-pair.ts).
  * Suite is 0 where there is no seal (derivations, indexes, the audit's chain, encryption contexts).
  *
  * Called by the other files of crypto/, and by keys/ for encryption contexts and the audit's chain.
@@ -56,6 +59,7 @@ export type RecordContext =
   | (UnderDirectoryKey & Readonly<{ kind: 'organization-name' }>)
   | (UnderDirectoryKey & Readonly<{ kind: 'mailbox-profile'; mailbox: MailboxId }>)
   | (UnderDirectoryKey & Readonly<{ kind: 'credential'; mailbox: MailboxId }>)
+  | (UnderDirectoryKey & Readonly<{ kind: 'public-key'; mailbox: MailboxId; keyEpoch: Epoch }>)
   | (UnderDirectoryKey & Readonly<{ kind: 'address-local'; domain: string; index: Uint8Array }>)
   | Readonly<{ kind: 'keyring'; key: string; version: number; context: Uint8Array }>
   | Readonly<{ kind: 'keyring-secret'; key: string; version: number; salt: Uint8Array }>;
@@ -129,6 +133,8 @@ function contextFields(context: Context): ContextField[] {
     case 'mailbox-profile':
     case 'credential':
       return [context.organization, { u32: context.epoch }, context.mailbox];
+    case 'public-key':
+      return [context.organization, { u32: context.epoch }, context.mailbox, { u32: context.keyEpoch }];
     case 'address-local':
       return [context.organization, { u32: context.epoch }, context.domain, context.index];
     case 'keyring':

@@ -2,12 +2,13 @@
  * Derived keys. Every key that touches content is derived for one purpose from a random 256-bit key.
  *
  * D1  Two purposes, organizations, mailboxes or epochs give independent keys (the info text differs).
- * D2  Derived keys die with what holds them: `MailboxKeys` zeroes its three when disposed.
+ * D2  Derived keys die with what holds them: `MailboxKeys` zeroes its four when disposed.
  *
  * Format. All derivation is HKDF-Expand with HMAC-SHA-512 (RFC 5869 §2.3; the step before it, Extract,
  * is left out because the input keys are uniformly random, RFC 5869 §3.3), 32 bytes unless said otherwise:
  *   subkey of a mailbox key or directory key = Expand(key, "derive-mailbox" context bytes)
- *       purposes: "wrap" (wraps message keys), "record" (records), "blind-index" (lookups)
+ *       purposes: "wrap" (wraps message keys), "record" (records), "blind-index" (lookups), "key-pair" (seed of
+ *       key-pair.ts)
  *   key of a message key                     = Expand(message key, "derive-message" context bytes)
  *       purposes: "body" (input key of the sealed body), "summary", "text"
  *
@@ -19,7 +20,8 @@ import { canonicalBytes, NO_SUITE, type KeyOwner } from './context.ts';
 import { SecretBytes } from './secret-bytes.ts';
 
 /** The subkeys of one epoch of a mailbox key or directory key. */
-export type MailboxKeys = Disposable & Readonly<{ wrap: SecretBytes; record: SecretBytes; blindIndex: SecretBytes }>;
+export type MailboxKeys = Disposable &
+  Readonly<{ wrap: SecretBytes; record: SecretBytes; blindIndex: SecretBytes; pairSeed: SecretBytes }>;
 type KeyScope = Readonly<{ organization: OrganizationId; mailbox: KeyOwner; epoch: Epoch }>;
 type MessageKeyPurpose = 'body' | 'summary' | 'text';
 
@@ -38,12 +40,14 @@ export function deriveMailboxKeys(key: SecretBytes, scope: KeyScope): MailboxKey
     return new SecretBytes(expand(key, canonicalBytes(NO_SUITE, 'derive-mailbox', fields), KEY_BYTES));
   };
   const [wrap, record, blindIndex] = [subkey('wrap'), subkey('record'), subkey('blind-index')];
+  const pairSeed = subkey('key-pair');
   return {
     wrap,
     record,
     blindIndex,
+    pairSeed,
     [Symbol.dispose]: () => {
-      for (const each of [wrap, record, blindIndex]) each[Symbol.dispose]();
+      for (const each of [wrap, record, blindIndex, pairSeed]) each[Symbol.dispose]();
     },
   };
 }

@@ -8,12 +8,16 @@
  *     the retry duplicates, as RFC 5321 §6.1 prefers to loss.
  * D3  Nothing remains of a transaction that is discarded, or of a copy that failed.
  * D4  `stored` is said only after the append is durable.
+ * D6  While the key service cannot be reached, a copy is kept waiting in its mailbox instead of being appended: sealed,
+ *     durable, and adopted later (mailbox/waiting.ts). Where it refuses, the copy is refused for the time being: then an
+ *     operator has decided, and the sender shall know.
  * D5  Trace fields come first in every copy, and are the same in all. RFC 5321 §4.4.
  *
- * Called by smtp/. The mailbox key is asked for when a recipient is added: a mailbox whose key cannot be had is
- * refused by itself, before the message is sent, and does not hold up the others of the same transaction.
+ * Called by smtp/. The mailbox key is asked for when a recipient is added: a mailbox whose key is refused is refused by
+ * itself, before the message is sent, and does not hold up the others of the same transaction.
  */
 import type { Resolution } from '../accounts/addresses.ts';
+import type { WaitingMailboxes } from '../accounts/waiting-mailboxes.ts';
 import { ServerError } from '../base/errors.ts';
 import type { FolderId, MailboxId } from '../base/ids.ts';
 import type { MailboxRef } from '../keys/mailbox-keys.ts';
@@ -28,14 +32,19 @@ import { HopCounter, traceFields, type TracePeer, type TransferProtocol } from '
 
 type Writer = Pick<MessageWriter, 'write' | 'finish' | 'discard'>;
 /** What delivery uses of an open mailbox. */
-type Inboxed = Pick<Mailbox, 'folder' | 'append'> &
-  Readonly<{ newMessage(options: NewMessageOptions, signal?: AbortSignal): Promise<Writer> }>;
+type Inboxed = Pick<Mailbox, 'folder' | 'append' | 'keepWaiting' | 'adoptWaiting'> &
+  Readonly<{
+    newMessage(options: NewMessageOptions, signal?: AbortSignal): Promise<Writer>;
+    newWaitingMessage(options: NewMessageOptions, signal?: AbortSignal): Promise<Writer>;
+  }>;
 
 type DeliveryDeps = RouteDeps &
   Readonly<{
     mailboxes: Readonly<{
       open(ref: MailboxRef, principal: Principal, signal?: AbortSignal): Promise<Inboxed & Disposable>;
+      openWithoutKey(ref: MailboxRef, principal: Principal): Promise<Inboxed & Disposable>;
     }>;
+    waiting: Pick<WaitingMailboxes, 'note'>;
     nowMs(): number;
   }>;
 
@@ -56,9 +65,12 @@ export type RecipientOutcome = Readonly<{ kind: 'stored' } | { kind: 'looping' }
 
 /** `handedOver`: the store owns what was prepared, whatever became of it. */
 type Copy = {
+  readonly ref: MailboxRef;
   readonly mailbox: Inboxed & Disposable;
   readonly writer: Writer;
-  staged: Readonly<{ prepared: PreparedMessage; inbox: FolderId }> | null;
+  /** `inbox` is null for one that will wait (D6). */
+  staged: Readonly<{ prepared: PreparedMessage; inbox: FolderId | null }> | null;
+  waits: boolean;
   isHandedOver: boolean;
   outcome: RecipientOutcome | null;
 };
@@ -130,7 +142,7 @@ export class DeliveryTransaction {
     await Promise.all(copies.filter(isPending).map((copy) => stage(copy)));
     const failure = copies.find((copy) => copy.outcome !== null)?.outcome;
     if (failure && this.#envelope.settle === 'together') for (const copy of copies) copy.outcome ??= failure;
-    await Promise.all(copies.filter(isPending).map((copy) => append(copy)));
+    await Promise.all(copies.filter(isPending).map((copy) => this.#store(copy)));
     const outcomes = this.#recipients.map((recipient) => this.#outcomeOf(recipient));
     await this.#close();
     return outcomes;
@@ -142,15 +154,34 @@ export class DeliveryTransaction {
   }
 
   async #openCopy(ref: MailboxRef, signal?: AbortSignal): Promise<Copy> {
-    const mailbox = await this.#deps.mailboxes.open(ref, this.#envelope.principal, signal);
+    const { mailboxes, nowMs } = this.#deps;
+    const { principal } = this.#envelope;
+    const internalDate = { atMs: nowMs(), zoneMinutes: 0 };
+    const scanned = (): ScannedMessage => (this.#scanned ??= this.#scanner.end()); // one scan for all copies
+    const message = { internalDate, scanned };
+    const rest = { ref, staged: null, isHandedOver: false, outcome: null };
     try {
-      const internalDate = { atMs: this.#deps.nowMs(), zoneMinutes: 0 };
-      const scanned = (): ScannedMessage => (this.#scanned ??= this.#scanner.end()); // one scan for all copies
-      const writer = await mailbox.newMessage({ internalDate, scanned }, signal);
-      return { mailbox, writer, staged: null, isHandedOver: false, outcome: null };
+      const mailbox = await mailboxes.open(ref, principal, signal);
+      const writer = await begun(mailbox, () => mailbox.newMessage(message, signal));
+      return { ...rest, mailbox, writer, waits: false };
     } catch (error) {
-      mailbox[Symbol.dispose]();
-      throw error;
+      if (!isKeyAway(error)) throw error;
+      const mailbox = await mailboxes.openWithoutKey(ref, principal); // D6
+      const writer = await begun(mailbox, () => mailbox.newWaitingMessage(message, signal));
+      return { ...rest, mailbox, writer, waits: true };
+    }
+  }
+
+  async #store(copy: Copy): Promise<void> {
+    if (!copy.staged) return;
+    const { prepared, inbox } = copy.staged;
+    copy.isHandedOver = true;
+    try {
+      if (inbox === null) await this.#deps.waiting.note(copy.ref, () => copy.mailbox.keepWaiting(prepared));
+      else await copy.mailbox.append({ folder: inbox, messages: [{ prepared, flags: [] }] });
+      copy.outcome = { kind: 'stored' };
+    } catch (error) {
+      copy.outcome = { kind: 'failed', error };
     }
   }
 
@@ -196,28 +227,41 @@ async function writeTo(copy: Copy, chunk: Uint8Array): Promise<void> {
   }
 }
 
-/** Also makes sure, just before the append, that the key can be had and that the INBOX is there. */
+/** Also makes sure, just before the append, that the key can be had, and that the INBOX is there; what waited goes first. */
 async function stage(copy: Copy): Promise<void> {
   try {
     const prepared = await copy.writer.finish();
-    const inbox = await copy.mailbox.folder(INBOX);
-    if (!inbox) throw new ServerError('not-found', { clientText: 'Mailbox not available', detail: 'no INBOX' });
-    copy.staged = { prepared, inbox: inbox.id };
+    copy.staged = { prepared, inbox: copy.waits ? null : await inboxOf(copy.mailbox) };
   } catch (error) {
     copy.outcome = { kind: 'failed', error };
   }
 }
 
-async function append(copy: Copy): Promise<void> {
-  if (!copy.staged) return;
-  const { prepared, inbox } = copy.staged;
-  copy.isHandedOver = true;
+/** Null where the key has gone out of reach meanwhile (D6). */
+async function inboxOf(mailbox: Inboxed): Promise<FolderId | null> {
   try {
-    await copy.mailbox.append({ folder: inbox, messages: [{ prepared, flags: [] }] });
-    copy.outcome = { kind: 'stored' };
+    await mailbox.adoptWaiting();
+    const inbox = await mailbox.folder(INBOX);
+    if (!inbox) throw new ServerError('not-found', { clientText: 'Mailbox not available', detail: 'no INBOX' });
+    return inbox.id;
   } catch (error) {
-    copy.outcome = { kind: 'failed', error };
+    if (isKeyAway(error)) return null;
+    throw error;
   }
+}
+
+/** Begins a message in `mailbox`, which is closed when that fails. */
+async function begun(mailbox: Disposable, begin: () => Promise<Writer>): Promise<Writer> {
+  try {
+    return await begin();
+  } catch (error) {
+    mailbox[Symbol.dispose]();
+    throw error;
+  }
+}
+
+function isKeyAway(error: unknown): boolean {
+  return error instanceof ServerError && error.code === 'key-unavailable';
 }
 
 /** What is left of a copy that was not stored is garbage for the store, which also collects what fails to go here. */

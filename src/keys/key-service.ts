@@ -23,7 +23,9 @@ import { ServerError } from '../base/errors.ts';
 import { epoch, type Epoch, type OrganizationId } from '../base/ids.ts';
 import { encryptionContext, type KeyOwner } from '../crypto/context.ts';
 import { deriveMailboxKeys, type MailboxKeys } from '../crypto/derive.ts';
+import { publicKeyOf } from '../crypto/key-pair.ts';
 import { packKey, PACKED_KEY_BYTES, unpackKey } from '../crypto/packed-key.ts';
+import { openRecord, sealRecord } from '../crypto/record.ts';
 import { SecretBytes } from '../crypto/secret-bytes.ts';
 import type { Database } from '../db/database.ts';
 import type { AuditLog, KeyUse } from './audit-log.ts';
@@ -67,7 +69,7 @@ type KeyServiceDeps = Readonly<{
 type KeyScope = Readonly<{ organization: OrganizationId; owner: KeyOwner }>;
 type LeaseOptions = Readonly<{ use: KeyUse; signal?: AbortSignal }>;
 /** A wrapped key as the command line lists it. */
-type ListedKey = Omit<WrappedKeyRow, 'wrapped'>;
+type ListedKey = Omit<WrappedKeyRow, 'wrapped' | 'sealedPublic'>;
 
 type CacheCounts = Readonly<{ hitsCount: number; missesCount: number }>;
 type KeyServiceMetrics = CallCounts & Readonly<{ mailboxKeyCache: CacheCounts; directoryKeyCache: CacheCounts }>;
@@ -184,9 +186,27 @@ export class KeyService {
       provider,
       rootKey: made.rootKey,
       wrapped: made.wrapped,
+      sealedPublic: await this.#sealedPublic({ organization, owner, epoch: of }, key, use),
       state: 'active',
       createdAtMs: this.#wallClockMs(),
     };
+  }
+
+  /**
+   * The public half of a mailbox key's pair. It needs the directory key only, which outlasts an outage (KS2).
+   * Throws ServerError 'key-*' (KS7), 'not-found' without a key, 'content-damaged'.
+   */
+  async publicKey(ref: MailboxRef & Readonly<{ epoch: Epoch }>, options: LeaseOptions): Promise<Uint8Array> {
+    const { organization, mailbox, epoch: keyEpoch } = ref;
+    const row = this.#rows.find(organization, mailbox, keyEpoch);
+    if (!row) throw noKey({ organization, owner: mailbox });
+    if (!row.sealedPublic) {
+      const detail = `the key of ${organization}/${mailbox} was made without a public half`;
+      throw new ServerError('key-unavailable', { clientText: 'The key cannot be had', detail, retryable: true });
+    }
+    using lease = await this.leaseDirectory(organization, options);
+    const context = { kind: 'public-key', organization, epoch: lease.epoch, mailbox, keyEpoch } as const;
+    return openRecord(lease.keys.record, context, row.sealedPublic);
   }
 
   /** Stores a created key, inside the caller's transaction. */
@@ -335,6 +355,21 @@ export class KeyService {
     using key = await this.#unwrapRow(row, use);
     this.#sweepAfter(this.#limits.cacheMaxAgeMs);
     return deriveMailboxKeys(key, { organization, mailbox: owner, epoch: scope.epoch });
+  }
+
+  /** Null for the directory key, and where there is none to seal with. */
+  async #sealedPublic(
+    scope: KeyScope & Readonly<{ epoch: Epoch }>,
+    key: SecretBytes,
+    use: KeyUse,
+  ): Promise<Uint8Array | null> {
+    const { organization, owner: mailbox, epoch: keyEpoch } = scope;
+    if (mailbox === 'directory' || this.#rows.activeEpoch(organization, 'directory') === null) return null;
+    using keys = deriveMailboxKeys(key, { organization, mailbox, epoch: keyEpoch });
+    const publicKey = await publicKeyOf(keys.pairSeed);
+    using lease = await this.leaseDirectory(organization, { use });
+    const context = { kind: 'public-key', organization, epoch: lease.epoch, mailbox, keyEpoch } as const;
+    return sealRecord(lease.keys.record, context, publicKey);
   }
 
   async #unwrapRow(row: WrappedKeyRow, use: KeyUse, signal?: AbortSignal): Promise<SecretBytes> {

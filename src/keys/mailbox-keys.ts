@@ -29,6 +29,8 @@ export type WrappedKeyRow = Readonly<{
   /** The provider's full name of the root key. */
   rootKey: string;
   wrapped: Uint8Array;
+  /** The public half of the key's pair, a record under the directory key; null where there is none. */
+  sealedPublic: Uint8Array | null;
   state: 'active' | 'retiring';
   createdAtMs: number;
 }>;
@@ -43,12 +45,13 @@ type StoredRow = Readonly<{
   provider: ProviderKind;
   root_key: string;
   wrapped: Buffer;
+  sealed_public: Buffer | null;
   state: 'active' | 'retiring';
   created_at_ms: number;
 }>;
 
 const ACTIVE_EPOCHS_MAX_COUNT = 10_000;
-const COLUMNS = 'organization, owner, epoch, provider, root_key, wrapped, state, created_at_ms';
+const COLUMNS = 'organization, owner, epoch, provider, root_key, wrapped, sealed_public, state, created_at_ms';
 
 export class WrappedKeys {
   readonly #db: Database;
@@ -63,8 +66,18 @@ export class WrappedKeys {
   insert(row: WrappedKeyRow): void {
     this.#activeEpochs.clear();
     this.#db
-      .prepare(`INSERT INTO wrapped_keys (${COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`)
-      .run(row.organization, row.owner, row.epoch, row.provider, row.rootKey, row.wrapped, row.state, row.createdAtMs);
+      .prepare(`INSERT INTO wrapped_keys (${COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`)
+      .run(
+        row.organization,
+        row.owner,
+        row.epoch,
+        row.provider,
+        row.rootKey,
+        row.wrapped,
+        row.sealedPublic,
+        row.state,
+        row.createdAtMs,
+      );
   }
 
   /** The key of one epoch, or null. */
@@ -177,13 +190,21 @@ export class WrappedKeys {
 
 function rowOf(stored: StoredRow | undefined): WrappedKeyRow | null {
   if (!stored) return null;
-  const { organization, owner, root_key: rootKey, created_at_ms: createdAtMs, ...rest } = stored;
+  const {
+    organization,
+    owner,
+    root_key: rootKey,
+    sealed_public: sealedPublic,
+    created_at_ms: createdAtMs,
+    ...rest
+  } = stored;
   return {
     ...rest,
     organization: organizationId(organization),
     owner: owner === 'directory' ? owner : mailboxId(owner),
     epoch: epoch(stored.epoch),
     rootKey,
+    sealedPublic,
     createdAtMs,
   };
 }

@@ -42,6 +42,7 @@ import { changesSince, messageOf, messagesOf, rowsOf, snapshotOf, type OpenMessa
 import { search, type SearchMatch, type SearchRequest } from './search.ts';
 import { rotateKey, type Rotation, type RotationRequest } from './rotate.ts';
 import { withKeys, type MailboxSession } from './session.ts';
+import { adoptWaiting, keepWaiting, newWaitingMessage } from './waiting.ts';
 
 export class Mailbox implements Disposable {
   readonly #session: MailboxSession;
@@ -139,6 +140,23 @@ export class Mailbox implements Disposable {
     signal?: AbortSignal,
   ): Promise<AppendedMessages> {
     return appendMessages(this.#session, target, signal);
+  }
+
+  /** As `newMessage`, while the mailbox key cannot be had; for `keepWaiting`. */
+  newWaitingMessage(options: NewMessageOptions, signal?: AbortSignal): Promise<MessageWriter> {
+    return newWaitingMessage(this.#session, options, signal);
+  }
+
+  keepWaiting(prepared: PreparedMessage): Promise<void> {
+    return keepWaiting(this.#session, prepared);
+  }
+
+  get hasWaiting(): boolean {
+    return !this.#session.store.waiting.isEmpty();
+  }
+
+  adoptWaiting(signal?: AbortSignal): Promise<Readonly<{ adoptedCount: number; leftCount: number }>> {
+    return adoptWaiting(this.#session, signal);
   }
 
   setFlags(

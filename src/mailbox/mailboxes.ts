@@ -38,6 +38,7 @@ const LIMITS: MailboxLimits = {
   folderCount: 10_000,
   subscriptionCount: 10_000,
   searchTextBytes: 8 << 20,
+  waitingMessagesCount: 10_000,
 };
 const TEXT_TIMEOUT_MS = 10_000;
 
@@ -55,7 +56,19 @@ export class Mailboxes {
   }
 
   /** Opens a mailbox for `principal`; dispose it when done. Throws ServerError 'key-*' for a new one, 'storage-failed'. */
-  async open(ref: MailboxRef, principal: Principal, signal?: AbortSignal): Promise<Mailbox> {
+  open(ref: MailboxRef, principal: Principal, signal?: AbortSignal): Promise<Mailbox> {
+    return this.#openFor({ ref, principal, withFolders: true }, signal);
+  }
+
+  /** As `open`, without the mailbox key: a new mailbox has no folders yet. For mail that waits. */
+  openWithoutKey(ref: MailboxRef, principal: Principal): Promise<Mailbox> {
+    return this.#openFor({ ref, principal, withFolders: false });
+  }
+
+  async #openFor(
+    { ref, principal, withFolders }: Readonly<{ ref: MailboxRef; principal: Principal; withFolders: boolean }>,
+    signal?: AbortSignal,
+  ): Promise<Mailbox> {
     if (this.#closed)
       throw new ServerError('shutting-down', { clientText: 'The server is stopping.', retryable: true });
     const entry = this.#entry(ref.mailbox);
@@ -71,8 +84,10 @@ export class Mailboxes {
       const store = await entry.store;
       const shared = { keys, texts: this.#texts, space: this.#space, limits: LIMITS };
       const session: MailboxSession = { ...shared, ref, store, notifier, principal };
-      if (!entry.ready) await ensureDefaultFolders(session, signal);
-      entry.ready = true;
+      if (withFolders && !entry.ready) {
+        await ensureDefaultFolders(session, signal);
+        entry.ready = true;
+      }
       return new Mailbox(session, () => {
         release.dispose();
       });

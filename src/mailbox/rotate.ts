@@ -18,7 +18,8 @@ import type { RootKeyName } from '../keys/key-changes.ts';
 import type { KeyRow, RowPlace } from '../store/message-keys.ts';
 import { goOverTo } from './folders.ts';
 import { unwrapRow } from './read.ts';
-import { KeyRing, type MailboxSession } from './session.ts';
+import { KeyRing, keyUse, type MailboxSession } from './session.ts';
+import { adoptWaiting } from './waiting.ts';
 
 export type RotationRequest = Readonly<{
   /** Wraps the fresh key. */
@@ -40,14 +41,13 @@ export async function rotateKey(
   request: RotationRequest,
   signal?: AbortSignal,
 ): Promise<Rotation> {
-  const { keys, ref, store, principal } = session;
-  const { protocol, name } = principal;
-  const use = { purpose: PURPOSE, protocol, ...(name === undefined ? {} : { principal: name }) };
-  const epoch = await keys.changes.beginRotation(ref, request.rootKey, { use, signal });
+  const { keys, ref, store } = session;
+  const epoch = await keys.changes.beginRotation(ref, request.rootKey, { use: keyUse(session, PURPOSE), signal });
   await goOver(session, epoch, signal);
+  const { leftCount } = await adoptWaiting(session, signal); // from now on none is kept under the old key
   const { messagesCount, damagedCount } = await rewrapMessages(session, { epoch, request }, signal);
   store.messageKeys.truncateLogSoon();
-  if (damagedCount > 0) throw someDamaged(damagedCount);
+  if (damagedCount + leftCount > 0) throw someDamaged(damagedCount + leftCount);
   const isAllOver = store.folders.epoch() === epoch && (await store.messageKeys.areAllUnder(epoch));
   if (!isAllOver) throw new TypeError('a row of an older epoch appeared after the rotation'); // T1, T3
   await keys.changes.endRotation(ref, epoch);

@@ -11,7 +11,7 @@
 import { ServerError } from '../base/errors.ts';
 import type { Epoch } from '../base/ids.ts';
 import type { MailboxKeys } from '../crypto/derive.ts';
-import type { KeyService } from '../keys/key-service.ts';
+import type { KeyService, KeyUse } from '../keys/key-service.ts';
 import type { MailboxKeyLease, MailboxRef } from '../keys/mailbox-keys.ts';
 import { EpochMoved } from '../store/epoch.ts';
 import type { FreeSpace } from '../store/free-space.ts';
@@ -25,6 +25,7 @@ export type MailboxLimits = Readonly<{
   folderCount: number;
   subscriptionCount: number;
   searchTextBytes: number;
+  waitingMessagesCount: number;
 }>;
 
 export type MailboxSession = Readonly<{
@@ -45,19 +46,37 @@ const TRIES_MAX_COUNT = 5;
 type KeyRequest = Readonly<{ purpose: string; signal?: AbortSignal | undefined }>;
 
 /** Runs `work` with a ring of keys of its own; again from its start when it met another epoch than its keys' (N3). */
-export async function withKeys<T>(
+export function withKeys<T>(
   session: MailboxSession,
   { purpose, signal }: KeyRequest,
   work: (ring: KeyRing) => Promise<T>,
 ): Promise<T> {
-  for (let tries = 1; ; tries += 1) {
+  return anew(async () => {
     using ring = new KeyRing(session, purpose, signal);
+    return await work(ring);
+  });
+}
+
+/** Runs `work`; again from its start when the mailbox went over to another epoch meanwhile (N3). */
+export async function anew<T>(work: () => Promise<T>): Promise<T> {
+  for (let tries = 1; ; tries += 1) {
     try {
-      return await work(ring);
+      return await work();
     } catch (error) {
       if (!(error instanceof EpochMoved) || tries === TRIES_MAX_COUNT) throw error;
     }
   }
+}
+
+/** How a use of keys for `purpose` appears in the key audit. */
+export function keyUse({ principal }: MailboxSession, purpose: string): KeyUse {
+  const { protocol, name, session } = principal;
+  return {
+    purpose,
+    protocol,
+    ...(name === undefined ? {} : { principal: name }),
+    ...(session === undefined ? {} : { session }),
+  };
 }
 
 /** The leases of one batch of work, one for each epoch it meets; bind it with `using`. */
@@ -110,15 +129,9 @@ export class KeyRing implements Disposable {
   }
 
   async #lease(epoch: Epoch): Promise<MailboxKeyLease> {
-    const { protocol, name, session } = this.#session.principal;
     try {
       return await this.#session.keys.leaseMailbox(this.#session.ref, {
-        use: {
-          purpose: this.#purpose,
-          protocol,
-          ...(name === undefined ? {} : { principal: name }),
-          ...(session === undefined ? {} : { session }),
-        },
+        use: keyUse(this.#session, this.#purpose),
         epoch,
         ...(this.#signal === undefined ? {} : { signal: this.#signal }),
       });

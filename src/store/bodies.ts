@@ -17,6 +17,14 @@ import { syncFolder } from '../db/sync-folder.ts';
 /** A complete sealed body, durable if it is a file, waiting for its row. */
 export type StagedBody = Readonly<{ body: BodyId; inline: Buffer | null }>;
 
+/** What the row of a new body holds. */
+export type NewBody = Readonly<{
+  staged: StagedBody;
+  sizeBytes: number;
+  commitment: Uint8Array;
+  sealedSummary: Uint8Array;
+}>;
+
 /** A stored body: `bodyRow` is its row in the database. */
 type BodyPlace = Readonly<{ body: BodyId; bodyRow: number; sealedBytes: number }>;
 type ByteSpan = Readonly<{ offset: number; lengthBytes: number }>;
@@ -38,6 +46,17 @@ type BodyStoreOptions = Readonly<{
   inlineMaxBytes: number;
   onFailure(error: Error): void;
 }>;
+
+/** Gives a new body its row, inside the caller's transaction, for one message that shares it. */
+export function insertBody(database: Database, { staged, sizeBytes, commitment, sealedSummary }: NewBody): number {
+  const { lastInsertRowid: bodyRow } = database
+    .prepare('INSERT INTO bodies (body, row_count, size_bytes, commitment, sealed_summary) VALUES (?, 1, ?, ?, ?)')
+    .run(Buffer.from(staged.body, 'hex'), sizeBytes, commitment, sealedSummary);
+  if (staged.inline) {
+    database.prepare('INSERT INTO inline_bodies (id, sealed) VALUES (?, ?)').run(bodyRow, staged.inline);
+  }
+  return bodyRow;
+}
 
 export class BodyStore {
   readonly #database: Database;

@@ -11,6 +11,7 @@ import { BodyStore } from './bodies.ts';
 import { FolderStore } from './folders.ts';
 import { MessageKeyStore } from './message-keys.ts';
 import { MessageStore } from './messages.ts';
+import { WaitingStore } from './waiting.ts';
 
 type MailboxStoreOptions = Readonly<{
   directory: string;
@@ -26,6 +27,7 @@ export class MailboxStore {
   readonly messages: MessageStore;
   readonly messageKeys: MessageKeyStore;
   readonly bodies: BodyStore;
+  readonly waiting: WaitingStore;
   readonly #database: Database;
 
   constructor(database: Database, bodies: BodyStore) {
@@ -34,6 +36,7 @@ export class MailboxStore {
     this.folders = new FolderStore(database);
     this.messages = new MessageStore(database, bodies);
     this.messageKeys = new MessageKeyStore(database);
+    this.waiting = new WaitingStore(database);
   }
 
   /** Opens the mailbox in `directory`, making it when it is new. Throws ServerError 'storage-failed'. */

@@ -26,9 +26,10 @@ import {
   type Uid,
 } from '../base/ids.ts';
 import type { Database } from '../db/database.ts';
-import type { BodyStore, StagedBody } from './bodies.ts';
+import { insertBody, type BodyStore, type NewBody } from './bodies.ts';
 import { EpochMoved, requireEpoch } from './epoch.ts';
 import { nextModSeq } from './folders.ts';
+import type { WaitingMessage } from './waiting.ts';
 
 export type UidRange = Readonly<{ first: number; last: number }>;
 /** System flags as bits of `flags`. */
@@ -57,15 +58,9 @@ export type SealedRow = FlagRow &
   }>;
 /** The wrapped key of one new row. */
 export type WrappedRow = Readonly<{ message: MessageId; epoch: Epoch; wrappedKey: Uint8Array }>;
-export type NewMessageRow = WrappedRow &
-  Readonly<{
-    staged: StagedBody;
-    sizeBytes: number;
-    commitment: Uint8Array;
-    sealedSummary: Uint8Array;
-    flags: number;
-    keywords: Uint8Array | null;
-  }>;
+export type NewMessageRow = WrappedRow & NewBody & Readonly<{ flags: number; keywords: Uint8Array | null }>;
+/** A message that waited, with its key wrapped for a row. */
+export type AdoptedRow = WrappedRow & Pick<WaitingMessage, 'id' | 'bodyRow' | 'sizeBytes' | 'savedAtMs'>;
 type FlagChange = Readonly<{
   mode: 'add' | 'remove' | 'replace';
   flags: number;
@@ -217,16 +212,7 @@ export class MessageStore {
       const seq = nextModSeq(this.#database);
       const savedAtMs = Date.now();
       const uids = rows.map((row, index) => {
-        const { lastInsertRowid: bodyRow } = this.#database
-          .prepare(
-            `INSERT INTO bodies (body, row_count, size_bytes, commitment, sealed_summary) VALUES (?, 1, ?, ?, ?)`,
-          )
-          .run(Buffer.from(row.staged.body, 'hex'), row.sizeBytes, row.commitment, row.sealedSummary);
-        if (row.staged.inline) {
-          this.#database
-            .prepare('INSERT INTO inline_bodies (id, sealed) VALUES (?, ?)')
-            .run(bodyRow, row.staged.inline);
-        }
+        const bodyRow = insertBody(this.#database, row);
         const given = uid(state.uidNext + index);
         this.#insertRow({ ...row, folder, uid: given, modSeq: seq, bodyRow, savedAtMs });
         return given;
@@ -234,6 +220,29 @@ export class MessageStore {
       this.#count(folder, { rows, sign: 1 });
       this.#advance(folder, { modSeq: seq, uidNext: state.uidNext + rows.length });
       return { uidValidity: state.uidValidity, uidNext: state.uidNext + rows.length, highestModSeq: seq, uids };
+    });
+    if (done) await this.#database.durable();
+    return done;
+  }
+
+  /**
+   * Has messages that waited become rows of a folder, in their order; those that wait no more are left out. On disk when
+   * it resolves. Null when the folder is gone. Throws EpochMoved.
+   */
+  async adopt(folder: FolderId, waiting: readonly AdoptedRow[]): Promise<FolderState | null> {
+    const done = this.#database.transaction(() => {
+      requireEpoch(this.#database, ...waiting);
+      const state = this.state(folder);
+      if (!state) return null;
+      const seq = nextModSeq(this.#database);
+      const remove = this.#database.prepare('DELETE FROM waiting_messages WHERE id = ?');
+      const rows = waiting.filter(({ id }) => remove.run(id).changes === 1).map((row) => ({ ...row, flags: 0 }));
+      for (const [index, row] of rows.entries()) {
+        this.#insertRow({ ...row, folder, uid: uid(state.uidNext + index), modSeq: seq, keywords: null });
+      }
+      this.#count(folder, { rows, sign: 1 });
+      this.#advance(folder, { modSeq: seq, uidNext: state.uidNext + rows.length });
+      return { ...state, uidNext: state.uidNext + rows.length, highestModSeq: seq };
     });
     if (done) await this.#database.durable();
     return done;

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import type { ErrorCode } from '../../src/base/errors.ts';
-import { memoryDelivery, refOf } from './memory-mailboxes.ts';
+import { memoryDelivery, refOf, type Step } from './memory-mailboxes.ts';
 
 const ENVELOPE = {
   transaction: 'abc123',
@@ -19,7 +19,7 @@ async function deliver(
     settle?: 'together' | 'each';
     body?: Buffer;
     refusesLoops?: boolean;
-    faults?: readonly (readonly [string, 'write' | 'finish' | 'folder' | 'append', ErrorCode])[];
+    faults?: readonly (readonly [string, Step, ErrorCode])[];
   }>,
 ) {
   const { mailboxes, delivery } = memoryDelivery();
@@ -62,7 +62,7 @@ describe('D2 failures', () => {
   const FAULTS = [
     ['write', 'storage-full'],
     ['finish', 'storage-failed'],
-    ['folder', 'key-unavailable'], // the key is asked for once more before anything is appended
+    ['folder', 'key-refused'], // the key is asked for once more before anything is appended
   ] as const;
 
   test.for(FAULTS)('together: a failed %s withdraws all, and nothing is appended', async ([step, code]) => {
@@ -90,7 +90,44 @@ describe('D2 failures', () => {
   );
 });
 
-test('a mailbox whose key cannot be had is refused when it is added; the others go on', async () => {
+describe('D6 while the key service cannot be reached', () => {
+  test.for(['open', 'newMessage', 'folder'] as const)(
+    'a copy whose key is away at %s is kept waiting',
+    async (step) => {
+      const faults = [['eve', step, 'key-unavailable']] as const;
+      const { mailboxes, kinds, users } = await deliver({ users: ['bob', 'eve'], faults });
+      expect(kinds).toEqual(['stored', 'stored']);
+      expect(users).toEqual(['bob']);
+      expect(mailboxes.waiting.map((each) => each.user)).toEqual(['eve']);
+      expect(mailboxes.waiting[0]!.bytes).toEqual(mailboxes.stored[0]!.bytes);
+      expect(mailboxes).toMatchObject({ openHandles: 0, openWriters: 0 });
+    },
+  );
+
+  test('what cannot be kept is refused when it is added', async () => {
+    const { mailboxes, delivery } = memoryDelivery();
+    mailboxes.fail('eve', 'newMessage', 'key-unavailable');
+    mailboxes.fail('eve', 'newWaitingMessage', 'limit-exceeded');
+    const transaction = delivery.begin(ENVELOPE);
+    await expect(transaction.add({ address: 'eve@example.org', ref: refOf('eve') })).rejects.toMatchObject({
+      code: 'limit-exceeded',
+    });
+    await transaction.discard();
+    expect(mailboxes).toMatchObject({ waiting: [], openHandles: 0, openWriters: 0 });
+  });
+
+  test('D4 a copy that could not be kept is not stored', async () => {
+    const faults = [
+      ['eve', 'newMessage', 'key-unavailable'],
+      ['eve', 'keepWaiting', 'storage-full'],
+    ] as const;
+    const { mailboxes, kinds } = await deliver({ users: ['eve'], faults });
+    expect(kinds).toEqual(['failed']);
+    expect(mailboxes).toMatchObject({ waiting: [], openHandles: 0, openWriters: 0 });
+  });
+});
+
+test('a mailbox whose key is refused is refused when it is added; the others go on', async () => {
   const { mailboxes, delivery } = memoryDelivery();
   mailboxes.fail('eve', 'newMessage', 'key-refused');
   const transaction = delivery.begin(ENVELOPE);

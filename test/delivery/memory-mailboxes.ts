@@ -6,7 +6,8 @@ import { Delivery } from '../../src/delivery/deliver.ts';
 import type { MailboxRef } from '../../src/keys/mailbox-keys.ts';
 import type { PreparedMessage } from '../../src/mailbox/append.ts';
 
-type Step = 'open' | 'newMessage' | 'write' | 'finish' | 'folder' | 'append';
+export type Step =
+  'open' | 'newMessage' | 'newWaitingMessage' | 'write' | 'finish' | 'folder' | 'append' | 'keepWaiting';
 
 export const NOW_MS = Date.UTC(2026, 10, 23, 9, 5, 7);
 
@@ -15,9 +16,15 @@ export function refOf(user: string): MailboxRef {
   return { organization: organizationId('0'.repeat(32)), mailbox: mailboxId(hex) };
 }
 
+function userOf(ref: MailboxRef): string {
+  return Buffer.from(ref.mailbox, 'hex').toString().replaceAll('\0', '');
+}
+
 export class MemoryMailboxes {
   /** What was appended, in order. */
   readonly stored: { user: string; bytes: Buffer; subject: string | undefined }[] = [];
+  /** What was kept waiting, in order. */
+  readonly waiting: { user: string; bytes: Buffer }[] = [];
   readonly faults = new Map<string, ErrorCode>();
   readonly gates = new Map<Step, Promise<unknown>>();
   openHandles = 0;
@@ -30,9 +37,14 @@ export class MemoryMailboxes {
   }
 
   async open(ref: MailboxRef) {
-    const user = Buffer.from(ref.mailbox, 'hex').toString().replaceAll('\0', '');
-    await this.#step(user, 'open');
+    await this.#step(userOf(ref), 'open');
+    return this.openWithoutKey(ref);
+  }
+
+  async openWithoutKey(ref: MailboxRef) {
+    const user = userOf(ref);
     this.openHandles += 1;
+    const begun = (options: { scanned?: () => unknown }) => this.#writer(user, options);
     return {
       [Symbol.dispose]: () => void (this.openHandles -= 1),
       folder: async () => {
@@ -41,28 +53,18 @@ export class MemoryMailboxes {
       },
       newMessage: async (options: { scanned?: () => unknown }) => {
         await this.#step(user, 'newMessage');
-        this.openWriters += 1;
-        let isOpen = true;
-        const end = () => {
-          if (isOpen) this.openWriters -= 1;
-          isOpen = false;
-        };
-        const chunks: Buffer[] = [];
-        return {
-          write: async (chunk: Uint8Array) => {
-            if (!isOpen) throw new Error('write after the end');
-            await this.#step(user, 'write');
-            chunks.push(Buffer.from(chunk));
-          },
-          finish: async () => {
-            await this.#step(user, 'finish');
-            const bytes = Buffer.concat(chunks);
-            const scanned = options.scanned?.() as { envelope?: { subject?: unknown } } | undefined;
-            if (!scanned) throw new Error('no structure');
-            return { bytes, end, discard: async () => end() } as unknown as PreparedMessage;
-          },
-          discard: async () => end(),
-        };
+        return begun(options);
+      },
+      newWaitingMessage: async (options: { scanned?: () => unknown }) => {
+        await this.#step(user, 'newWaitingMessage');
+        return begun(options);
+      },
+      adoptWaiting: async () => ({ adoptedCount: 0, leftCount: 0 }),
+      keepWaiting: async (prepared: PreparedMessage) => {
+        const { bytes, end } = prepared as unknown as { bytes: Buffer; end(): void };
+        end();
+        await this.#step(user, 'keepWaiting');
+        this.waiting.push({ user, bytes });
       },
       append: async (target: { messages: readonly { prepared: PreparedMessage }[] }) => {
         this.appendsStarted += 1;
@@ -79,6 +81,31 @@ export class MemoryMailboxes {
         }
         return { uidValidity: 1, uids, highestModSeq: modSeq(1) };
       },
+    };
+  }
+
+  #writer(user: string, options: { scanned?: () => unknown }) {
+    this.openWriters += 1;
+    let isOpen = true;
+    const end = () => {
+      if (isOpen) this.openWriters -= 1;
+      isOpen = false;
+    };
+    const chunks: Buffer[] = [];
+    return {
+      write: async (chunk: Uint8Array) => {
+        if (!isOpen) throw new Error('write after the end');
+        await this.#step(user, 'write');
+        chunks.push(Buffer.from(chunk));
+      },
+      finish: async () => {
+        await this.#step(user, 'finish');
+        const bytes = Buffer.concat(chunks);
+        const scanned = options.scanned?.() as { envelope?: { subject?: unknown } } | undefined;
+        if (!scanned) throw new Error('no structure');
+        return { bytes, end, discard: async () => end() } as unknown as PreparedMessage;
+      },
+      discard: async () => end(),
     };
   }
 
@@ -108,6 +135,7 @@ export function memoryDelivery() {
   const delivery = new Delivery({
     mailboxes,
     addresses: memoryAddresses,
+    waiting: { note: (_ref, keep) => keep() },
     hostname: 'mx.example.org',
     nowMs: () => NOW_MS,
   });

@@ -98,6 +98,7 @@ async function started(provider: 'local' | 'aws'): Promise<KeyWorld> {
   onTestFinished(() => world[Symbol.asyncDispose]());
   await world.addUser('ann');
   await world.addUser('bob');
+  await world.addUser('new');
   expect(await world.deliver('smtp', 'ann', MESSAGE)).toMatch(/^250 /);
   expect(await world.deliver('lmtp', 'ann', MESSAGE)).toMatch(/^250 /);
   (await world.login('bob'))[Symbol.dispose](); // the first login makes the folders
@@ -165,8 +166,16 @@ describe('while it fails', () => {
     expect(await said(client, 'UID STORE 2 +FLAGS.SILENT (\\Flagged)')).toMatch(/^OK/);
     expect(await idler.nextLine()).toMatch(/^\* 2 FETCH \(UID 2 FLAGS \(\\Flagged\)/);
 
-    // Mail waits at its sender; a login is refused in a way that clients do not take for a wrong password.
-    for (const way of ['smtp', 'lmtp'] as const) expect(await world.deliver(way, 'ann', MESSAGE)).toMatch(/^4\d\d 4/);
+    // Mail is kept, sealed, while the key service is away; where it refuses, mail waits at its sender. A login is refused
+    // in a way that clients do not take for a wrong password.
+    const isKept = row.kind === 'transient';
+    for (const way of ['smtp', 'lmtp'] as const) {
+      const kept = MESSAGE.replace('sealed', `kept by ${way}`);
+      expect(await world.deliver(way, 'ann', kept)).toMatch(isKept ? /^250 / : /^4\d\d 4/);
+      expect(await world.deliver(way, 'new', kept)).toMatch(isKept ? /^250 / : /^4\d\d 4/); // it has no folders yet
+    }
+    expect(world.accounts.waitingMailboxes.list()).toHaveLength(isKept ? 2 : 0);
+    await world.adoption.run(); // in vain
     const login = world.login('bob');
     if (row.kind === 'transient')
       (await login)[Symbol.dispose](); // the directory key has its grace
@@ -191,7 +200,14 @@ describe('while it fails', () => {
     expect(await idler.nextLine()).toMatch(/^i OK/);
     expect((await client.ok('LIST "" "*"')).untagged).toHaveLength(6);
     for (const way of ['smtp', 'lmtp'] as const) expect(await world.deliver(way, 'ann', MESSAGE)).toMatch(/^250 /);
-    expect(await client.select('INBOX')).toMatchObject({ exists: 4 });
+    expect(await client.select('INBOX')).toMatchObject({ exists: isKept ? 6 : 4 });
+    if (isKept) {
+      const subjects = (await client.fetchAll('3:4')).map(({ bytes }) => /Subject: (.*)\r/.exec(bytes.toString())?.[1]);
+      expect(subjects).toEqual(['kept by smtp', 'kept by lmtp']); // in the order of arrival, before what came later
+    }
+    await world.adoption.run();
+    expect(world.accounts.waitingMailboxes.list()).toEqual([]);
+    expect(await (await loggedIn(world, 'new')).select('INBOX')).toMatchObject({ exists: isKept ? 2 : 0 });
     (await world.login('bob'))[Symbol.dispose]();
   });
 });

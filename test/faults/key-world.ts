@@ -23,6 +23,7 @@ import { KeyProviderError, type KeyFailure, type KeyProvider } from '../../src/k
 import { AwsKms } from '../../src/keys/providers/aws-kms.ts';
 import { createLocalKeyring } from '../../src/keys/providers/keyring-file.ts';
 import { LocalKeyring } from '../../src/keys/providers/local-keyring.ts';
+import { Adoption } from '../../src/jobs/adoption.ts';
 import { Mailboxes } from '../../src/mailbox/mailboxes.ts';
 import { Health } from '../../src/observe/health.ts';
 import type { Logger } from '../../src/observe/logger.ts';
@@ -45,6 +46,8 @@ export type KeyWorld = AsyncDisposable &
     keys: KeyService;
     mailboxes: Mailboxes;
     imap: ReturnType<typeof createImapServer>;
+    /** Its rounds are run by the test. */
+    adoption: Adoption;
     admin: AdminContext;
     ports: Readonly<{ smtp: number; lmtp: number; imap: number }>;
     /** Null for the local keyring. */
@@ -126,7 +129,15 @@ export async function keyWorld(provider: 'local' | 'aws'): Promise<KeyWorld> {
     heldOutputGraceMs: HELD_OUTPUT_GRACE_MS,
   });
   keys.onRefusal(imap.expireOutput);
-  const delivery = new Delivery({ addresses: accounts.addresses, mailboxes, hostname, nowMs: Date.now });
+  const delivery = new Delivery({
+    addresses: accounts.addresses,
+    mailboxes,
+    waiting: accounts.waitingMailboxes,
+    hostname,
+    nowMs: Date.now,
+  });
+  const { waitingMailboxes } = accounts;
+  const adoption = new Adoption({ waitingMailboxes, mailboxes, logger: QUIET, everyMs: 3_600_000 });
   const smtpConfig = { ...config.smtp, mx: { ...config.smtp.mx, listen }, lmtp: { ...config.smtp.lmtp, listen } };
   const smtp = createSmtpListeners({ config: smtpConfig, hostname, tls, delivery, logger: QUIET });
   const [bound, { imap: imapPorts }] = [await smtp.start(), await imap.start()];
@@ -154,6 +165,7 @@ export async function keyWorld(provider: 'local' | 'aws'): Promise<KeyWorld> {
     keys,
     mailboxes,
     imap,
+    adoption,
     admin,
     ports,
     kms,
@@ -180,6 +192,7 @@ export async function keyWorld(provider: 'local' | 'aws'): Promise<KeyWorld> {
     },
     [Symbol.asyncDispose]: async () => {
       await Promise.all([smtp.stop(100), imap.stop(100)]);
+      await adoption[Symbol.asyncDispose]();
       await mailboxes.close();
       health[Symbol.dispose]();
       keys.close();

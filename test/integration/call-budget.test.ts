@@ -65,6 +65,7 @@ async function kmsWorld() {
     domains,
     mailboxes: accounts,
     addresses,
+    waitingMailboxes: waiting,
   } = createAccounts({ directory, keys, nowMs: Date.now }, { passwords: PASSWORDS });
   const folder = join(root, 'mailboxes');
   mkdirSync(folder);
@@ -85,7 +86,7 @@ async function kmsWorld() {
     kms,
     clock,
     keys,
-    delivery: new Delivery({ addresses, mailboxes, hostname: 'mx', nowMs: Date.now }),
+    delivery: new Delivery({ addresses, mailboxes, waiting, hostname: 'mx', nowMs: Date.now }),
     mailboxes,
   };
 }

@@ -337,7 +337,8 @@ test('KS5 every call is in the audit, with its outcome', async () => {
     ['Decrypt', mailbox, 'throttled', 'r', 'fetch'],
     ['Decrypt', mailbox, 'ok', 'r2', 'fetch'],
     ['Encrypt', otherMailbox, 'ok', 'r3', 'test'],
-    ['DescribeKey', null, 'ok', 'r4', 'test'],
+    ['Decrypt', 'directory', 'ok', 'r4', 'test'], // it seals the public half of the new key's pair
+    ['DescribeKey', null, 'ok', 'r5', 'test'],
     ['DescribeKey', null, 'denied', 'r', 'test'],
   ]);
   expect(rows[0]).toMatchObject({ atMs: 77, provider: 'local-keyring', rootKey: 'local:default', organization });
@@ -352,6 +353,7 @@ test('KS6 a wrapped key moved to another row is refused, though the provider unw
   swap.run(otherMailbox, mailbox);
   expect(await codeOf(service.leaseMailbox(ref, { use }))).toBe('key-mismatch');
   swap.run(mailbox, 'directory');
+  service.forget(organization);
   expect(await codeOf(service.leaseDirectory(organization, { use }))).toBe('key-mismatch');
   expect(service.cacheState()).toEqual({ mailboxKeysCount: 0, directoryKeysCount: 0 });
 });

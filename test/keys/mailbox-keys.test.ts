@@ -11,6 +11,7 @@ const row: WrappedKeyRow = {
   provider: 'local-keyring',
   rootKey: 'local:default',
   wrapped: Buffer.from('wrapped'),
+  sealedPublic: Buffer.from('public'),
   state: 'active',
   createdAtMs: 5,
 };

@@ -519,7 +519,7 @@ test.for([
 describe('several recipients', () => {
   test('MX: a mailbox without its key is deferred at RCPT, the others get the message', async () => {
     const { mx, mailboxes } = await startServer();
-    mailboxes.fail('eve', 'newMessage', 'key-unavailable');
+    mailboxes.fail('eve', 'newMessage', 'key-refused');
     const client = await MailClient.introduced(mx);
     const replies = await client.upToData(['bob@example.org', 'eve@example.org', 'joe@example.org']);
     expect(replies.map((reply) => reply.slice(0, 9))).toEqual(['250 2.1.5', '451 4.3.0', '250 2.1.5', '354 End d']);
@@ -685,7 +685,7 @@ describe('L3 stop', () => {
 
 test('T4 the log holds no address and no content', async () => {
   const { mx, logged, mailboxes } = await startServer();
-  mailboxes.fail('eve', 'newMessage', 'key-unavailable');
+  mailboxes.fail('eve', 'newMessage', 'key-refused');
   const client = await MailClient.introduced(mx, 'EHLO canary-helo');
   await client.upToData(['bob@example.org', 'eve@example.org', 'canary-rcpt@example.org'], 'canary-from@example.net');
   client.send('Subject: canary-subject\r\n\r\ncanary-body\r\n.\r\n');

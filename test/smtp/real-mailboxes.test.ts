@@ -11,8 +11,9 @@ import { listenFor, MailClient, until, withoutTrace } from './mail-client.ts';
 const root = temporaryDirectory();
 let worldsCount = 0;
 
-async function start() {
-  const world = await mailboxWorld(join(root, String((worldsCount += 1))), { inlineBodyMaxBytes: 65_536 });
+async function start(options: Readonly<{ hasDirectoryKey?: boolean }> = {}) {
+  const directory = join(root, String((worldsCount += 1)));
+  const world = await mailboxWorld(directory, { inlineBodyMaxBytes: 65_536, ...options });
   onTestFinished(() => world[Symbol.asyncDispose]());
   const users = { ann: await world.addMailbox(), bob: await world.addMailbox() };
   for (const ref of Object.values(users)) (await world.open(ref))[Symbol.dispose](); // its folders are made
@@ -21,7 +22,14 @@ async function start() {
     return ref ? ({ kind: 'mailbox', ref } as const) : ({ kind: 'unknown-user' } as const);
   };
   const { mailboxes } = world;
-  const delivery = new Delivery({ addresses: { resolveRecipient }, mailboxes, hostname: 'mx', nowMs: Date.now });
+  const waiting = { note: <T>(_ref: MailboxRef, keep: () => Promise<T>) => keep() };
+  const delivery = new Delivery({
+    addresses: { resolveRecipient },
+    mailboxes,
+    waiting,
+    hostname: 'mx',
+    nowMs: Date.now,
+  });
   return { world, users, ...(await listenFor(delivery)) };
 }
 
@@ -84,6 +92,31 @@ describe('real mailboxes', () => {
       world.advance(61_000);
       for (const ref of Object.values(users)) expect(await inboxOf(world, ref)).toEqual([]);
       expect(world.failures).toEqual([]);
+    },
+  );
+
+  test.for(['before', 'while'] as const)(
+    'a key that becomes unreachable %s the message comes: it is kept',
+    async (when) => {
+      const { world, users, mx } = await start({ hasDirectoryKey: true });
+      const goAway = (): void => {
+        world.advance(61_000);
+        world.refuse('unreachable');
+      };
+      const client = await MailClient.introduced(mx);
+      if (when === 'before') goAway();
+      await client.upToData(['ann@here', 'bob@here']);
+      client.send('Subject: hi\r\n\r\n');
+      if (when === 'while') goAway();
+      client.send('x\r\n.\r\n');
+      expect(await client.reply()).toMatch(/^250 /);
+      world.refuse(null);
+      world.advance(61_000);
+      for (const ref of Object.values(users)) {
+        using mailbox = await world.open(ref);
+        expect(await mailbox.adoptWaiting()).toEqual({ adoptedCount: 1, leftCount: 0 });
+        expect((await inboxOf(world, ref)).map((bytes) => withoutTrace(bytes))).toEqual(['Subject: hi\r\n\r\nx\r\n']);
+      }
     },
   );
 

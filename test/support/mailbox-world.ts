@@ -41,6 +41,8 @@ export async function mailboxWorld(
     maxOpenCount?: number;
     freeSpaceReserveBytes?: number;
     callBudgetMs?: number;
+    /** With a directory key, which outlasts an outage. */
+    hasDirectoryKey?: boolean;
   }> = {},
 ): Promise<MailboxWorld> {
   mkdirSync(join(directory, 'mailboxes'), { recursive: true });
@@ -63,7 +65,7 @@ export async function mailboxWorld(
       cacheMaxAgeMs: 60_000,
       cacheMaxEntriesCount: 100,
       cacheMaxLeasesCount: 1_000_000,
-      directoryKeyGraceMs: 0,
+      directoryKeyGraceMs: options.hasDirectoryKey === true ? 3_600_000 : 0,
       callBudgetMs: options.callBudgetMs ?? 2000,
     },
     nowMs: () => gate.nowMs + performance.now(),
@@ -88,6 +90,11 @@ export async function mailboxWorld(
       )
       .run(organization, ROOT_KEY);
     await keys.grants.create({ organization, provider: 'local-keyring', rootKey: ROOT_KEY }, USE);
+    if (options.hasDirectoryKey === true) {
+      keys.insertKey(
+        await keys.createKey({ organization, owner: 'directory', provider: 'local-keyring', rootKey: ROOT_KEY }, USE),
+      );
+    }
   }
   return {
     mailboxes,

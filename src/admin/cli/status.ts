@@ -32,11 +32,16 @@ function statusText(status: Status): string {
     ['ports', ports.join(', ')],
     ['open mailboxes', String(status.openMailboxesCount)],
     ['cached keys', JSON.stringify(status.keyCache)],
+    ['mail waits for its key', waitingText(status.waitingMailboxes)],
     ...keyServiceLines(status.keyService),
     ...backupLine(status.keyringBackup),
     ['event loop delay', `${status.health.eventLoopDelayMs.toFixed(1)} ms`],
     ...parts,
   ]);
+}
+
+function waitingText({ count, since }: Status['waitingMailboxes']): string {
+  return since === null ? 'none' : `in ${String(count)} mailboxes, since ${since}`;
 }
 
 function keyServiceLines(counts: Status['keyService']): string[][] {
