@@ -4,7 +4,7 @@
  * B1  Equal texts in one scope have equal indexes; in two scopes, or under two keys, unrelated ones.
  * B2  Nothing else that is stored is a function of content alone: a thief can try names only with the key.
  *
- * Format: the first 16 bytes of HMAC-SHA-256(blind-index subkey, "index-.." context bytes), see context.ts.
+ * Format: README.md, Blind indexes.
  * The caller folds the text first (NFC, case, A-labels), since bytes that differ are different names here.
  *
  * Called by accounts/ for addresses, by store/ for folders and keywords.

@@ -6,33 +6,7 @@
  * C2  A context's bytes never change: a new kind or a new field set is a new kind name.
  * C3  The same organization and owner make the key service's encryption context (`encryptionContext`).
  *
- * Format. LP(x) = u16 length, then x; all integers are big-endian.
- *   context bytes = suite (1) | LP("sealpost/v1") | LP(kind) | LP(field 1) | .. | LP(field n)
- * Fields, in this order, for each kind (text: UTF-8; id: its 32 hex digits; u32, u64: 4 and 8 bytes):
- *   body               organization id, body id
- *   message-key        organization id, mailbox id, epoch u32, message id, body id, commitment (32)
- *   summary            organization id, body id
- *   search-text        organization id, body id
- *   folder-name        organization id, mailbox id, epoch u32, folder u64
- *   subscription       organization id, mailbox id, epoch u32, index
- *   keyword-name       organization id, mailbox id, epoch u32, keyword u32
- *   organization-name  organization id, epoch u32
- *   mailbox-profile    organization id, epoch u32, mailbox id
- *   credential         organization id, epoch u32, mailbox id
- *   public-key         organization id, epoch u32, mailbox id, epoch of the mailbox key u32
- *   address-local      organization id, epoch u32, domain, index
- *   keyring            key name, key version u32, encryption context bytes
- *   keyring-secret     key name, key version u32, salt (32)
- *   derive-mailbox     purpose, organization id, mailbox id or "directory", epoch u32
- *   derive-message     purpose
- *   key-pair           (none)
- *   index-folder       organization id, mailbox id, text
- *   index-keyword      organization id, mailbox id, text
- *   index-address      organization id, domain, text
- *   key-audit          previous hash (32), then the columns of the row in the order of keys/audit-chain.ts
- *   encryption-context name 1, value 1, .. name n, value n (names ascending by code unit)
- * A message-key context is also that of a message key sealed with a public key, under another suite (key-pair.ts).
- * Suite is 0 where there is no seal (derivations, indexes, the audit's chain, encryption contexts).
+ * Format: README.md, Contexts.
  *
  * Called by the other files of crypto/, and by keys/ for encryption contexts and the audit's chain.
  */

@@ -4,13 +4,7 @@
  * D1  Two purposes, organizations, mailboxes or epochs give independent keys (the info text differs).
  * D2  Derived keys die with what holds them: `MailboxKeys` zeroes its four when disposed.
  *
- * Format. All derivation is HKDF-Expand with HMAC-SHA-512 (RFC 5869 §2.3; the step before it, Extract,
- * is left out because the input keys are uniformly random, RFC 5869 §3.3), 32 bytes unless said otherwise:
- *   subkey of a mailbox key or directory key = Expand(key, "derive-mailbox" context bytes)
- *       purposes: "wrap" (wraps message keys), "record" (records), "blind-index" (lookups), "key-pair" (seed of
- *       key-pair.ts)
- *   key of a message key                     = Expand(message key, "derive-message" context bytes)
- *       purposes: "body" (input key of the sealed body), "summary", "text"
+ * HKDF-Expand alone, RFC 5869 §2.3, since the input keys are uniformly random, RFC 5869 §3.3. Format: README.md.
  *
  * Called by keys/ when a key was unwrapped, by store/ for records of a message, and by sealed-body.ts.
  */

@@ -8,14 +8,8 @@
  * P3  Nothing says who sealed it: a public key is no secret to those who can read the directory key's records. What is
  *     sealed so is mail that came from outside, of which the same is true.
  *
- * Formats. HPKE in mode base (RFC 9180 §5.1.1), single-shot (RFC 9180 §6.1), by the hpke package over WebCrypto:
- *   suite 0x11   DHKEM(X25519, HKDF-SHA256), HKDF-SHA256, AES-256-GCM; public key 32 bytes, enc 32 bytes
- *   suite 0x12   MLKEM768-X25519 (draft-ietf-hpke-pq-05 §4), HKDF-SHA256, AES-256-GCM; public key 1,216, enc 1,120
- *   key pair     = DeriveKeyPair(seed), RFC 9180 §7.1.3, draft-ietf-hpke-pq-05 §4
- *   public key   suite | serialized public key
- *   sealed key   suite | enc | ciphertext (40) | tag (16)
- *                plaintext: message key (32) | plaintext size of the body in bytes (u64, big-endian)
- *                info: canonical bytes of kind "key-pair" without fields; aad: contextBytes of kind "message-key"
+ * HPKE in mode base (RFC 9180 §5.1.1), single-shot (RFC 9180 §6.1), pairs by DeriveKeyPair (RFC 9180 §7.1.3), by the hpke
+ * package over WebCrypto. Formats: README.md, Key pairs.
  * 0x12 is used where this Node has ML-KEM: mail that waits could be copied today and opened by a machine of later days.
  *
  * Called by keys/ and mailbox/.

@@ -4,8 +4,7 @@
  * PK1  It names its owner and epoch, so a wrapped key that was moved to another row is found out even
  *      where the provider bound nothing.
  *
- * Format: version 0x01 | owner (16) | epoch (u32, big-endian) | key (32): 53 bytes.
- * Owner: the mailbox id's 16 bytes; for the directory key fifteen zero bytes and 0x01.
+ * Format: README.md, Packed keys.
  *
  * Called by keys/key-service.ts.
  */

@@ -9,16 +9,7 @@
  * R3  No byte of plaintext leaves before its 16-byte tag was checked (gcm.ts).
  * R4  An unknown suite is an error, never a guess; the suite is part of the associated data.
  *
- * Formats (the associated data is contextBytes(context, suite) of context.ts):
- *   record       suite 0x01 | nonce (12, random) | AES-256-GCM ciphertext | tag (16)
- *   write-once   suite 0x02 | AES-256-GCM ciphertext | tag (16)
- *                nonce: eleven zero bytes, then 0x01 for "summary"
- *   message key  suite 0x03 | nonce (12, random) | AES-256-GCM ciphertext (40) | tag (16)
- *                plaintext: message key (32) | plaintext size of the body in bytes (u64, big-endian)
- *
- * GCM alone does not commit to its key. The message key is committed to by the sealed body, whose commitment
- * is part of the message key's context. The other records are opened with subkeys that only the holder of
- * the mailbox key has, so nobody else can make one that opens under two keys.
+ * Formats, and why the key of a record need not be committed to: README.md, Records.
  *
  * Called by store/, accounts/ and keys/providers/.
  */

@@ -8,19 +8,7 @@
  * SB4  No byte of a chunk leaves before its tag was checked; a range comes whole or not at all.
  * SB5  A range that reaches the end of the body authenticates the end, even where the last chunk is empty.
  *
- * Format: 8 bytes of our own, then a ciphertext of c2sp.org/chunked-encryption, instance Cobblestone-256
- * (HKDF-Expand with SHA-512, AES-256-GCM), byte for byte. All integers are big-endian.
- *   magic "SPBD" | version 0x01 | suite 0x01 | two zero bytes                                       8 bytes
- *   salt (24, random) | commitment (32)                                                            56 bytes
- *   chunk 0 | chunk 1 | .. | last chunk
- * input key  = deriveMessageKey(message key, "body"), see derive.ts
- * context    = contextBytes of kind "body" with suite 0x01, see context.ts
- * info       = "c2sp.org/chunked-encryption@v1+AEAD_AES_256_GCM" | 0x00 | salt | context
- * chunk key (32) | base nonce (12) | commitment (32) = HKDF-Expand-SHA-512(input key, info, 76)
- * chunk i    = AES-256-GCM(chunk key, nonce = base nonce XOR i as a 12-byte integer, no associated data):
- *              ciphertext, then the 16-byte tag
- * Every chunk holds 16,384 bytes of plaintext, except the last, which holds fewer: 0 to 16,383. So chunk i is
- * at offset 64 + i * 16,400, and a body of n bytes has floor(n / 16,384) + 1 chunks.
+ * Format: README.md, Sealed bodies.
  *
  * A body is sealed once under its message key and never changed. Called by store/.
  */
@@ -77,7 +65,7 @@ export class BodySealer implements Disposable {
     this.header = Buffer.concat([PREFACE, salt, this.commitment]);
   }
 
-  /** Takes more plaintext (the caller may reuse its buffer); gives the chunks that became full. */
+  /** Takes more plaintext (the caller may reuse its buffer); gives the chunks that became full, in pieces. */
   push(plain: Uint8Array): Buffer[] {
     if (this.#ended) throw new TypeError('the sealed body has ended');
     const sealed: Buffer[] = [];
@@ -87,20 +75,20 @@ export class BodySealer implements Disposable {
       const taken = plain.subarray(at, at + takenBytes);
       at += takenBytes;
       if (takenBytes === CHUNK_BYTES) {
-        sealed.push(this.#seal(taken)); // a whole chunk needs no copy
+        sealed.push(...this.#seal(taken)); // a whole chunk needs no copy
         continue;
       }
       this.#pending.set(taken, this.#pendingBytes);
       this.#pendingBytes += takenBytes;
       if (this.#pendingBytes < CHUNK_BYTES) continue;
-      sealed.push(this.#seal(this.#pending));
+      sealed.push(...this.#seal(this.#pending));
       this.#pendingBytes = 0;
     }
     return sealed;
   }
 
-  /** Gives the last chunk, which may hold no plaintext. */
-  end(): Buffer {
+  /** Gives the last chunk, which may hold no plaintext, in pieces. */
+  end(): Buffer[] {
     if (this.#ended) throw new TypeError('the sealed body has ended');
     this.#ended = true;
     return this.#seal(this.#pending.subarray(0, this.#pendingBytes));
@@ -112,7 +100,7 @@ export class BodySealer implements Disposable {
     this.#keys[Symbol.dispose]();
   }
 
-  #seal(chunk: Uint8Array): Buffer {
+  #seal(chunk: Uint8Array): Buffer[] {
     if (this.#nextChunk >= MAX_CHUNKS) throw new RangeError('a body has at most 2^32 chunks');
     return this.#keys.sealChunk(this.#nextChunk++, chunk);
   }
@@ -235,8 +223,9 @@ class ChunkKeys implements Disposable {
     output.fill(0);
   }
 
-  sealChunk(index: number, plain: Uint8Array): Buffer {
-    return Buffer.concat(gcmSeal(this.#usableKey(), { nonce: this.#nonceOf(index) }, plain));
+  /** Ciphertext and tag: they are written one after the other, and not copied together first. */
+  sealChunk(index: number, plain: Uint8Array): [Buffer, Buffer] {
+    return gcmSeal(this.#usableKey(), { nonce: this.#nonceOf(index) }, plain);
   }
 
   openChunk(index: number, sealed: Uint8Array): Buffer | null {

@@ -82,7 +82,7 @@ export class MessageWriter {
 
   /** Seals the rest and the summary; a large body is on disk when it resolves. Throws ServerError 'storage-*'. */
   async finish(): Promise<PreparedMessage> {
-    await this.#sink.write(this.#withHeader([this.#sealer.end()]));
+    await this.#sink.write(this.#withHeader(this.#sealer.end()));
     const staged = await this.#sink.finish();
     const scanned = this.#options.scanned?.() ?? this.#scanner?.end();
     if (!scanned) throw new TypeError('no structure');

@@ -1,8 +1,7 @@
 /**
  * The summary of a message: what lists need without touching the body. Sealed once, under the message key.
  *
- * Format: version 0x01 | JSON [internal date in ms, its zone in minutes] | LF | the compact form of
- * mime/compact.ts, all as UTF-8.
+ * Format: crypto/README.md, Records.
  */
 import { ServerError } from '../base/errors.ts';
 import { decodeMessage, encodeMessage } from '../mime/compact.ts';

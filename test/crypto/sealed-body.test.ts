@@ -20,7 +20,7 @@ function seal(plain: Buffer, options: { pieceBytes?: number; under?: SecretBytes
   const pieceBytes = options.pieceBytes ?? plain.length;
   const parts = [sealer.header];
   for (let at = 0; at < plain.length; at += pieceBytes) parts.push(...sealer.push(plain.subarray(at, at + pieceBytes)));
-  parts.push(sealer.end());
+  parts.push(...sealer.end());
   return { bytes: Buffer.concat(parts), commitment: Buffer.from(sealer.commitment), plain };
 }
 
@@ -55,7 +55,7 @@ test('SB1 the caller may reuse its buffer after push', () => {
   const buffer = Buffer.alloc(100, 1);
   const parts = [sealer.header, ...sealer.push(buffer)];
   buffer.fill(2);
-  parts.push(...sealer.push(buffer), sealer.end());
+  parts.push(...sealer.push(buffer), ...sealer.end());
   const plain = Buffer.concat([Buffer.alloc(100, 1), Buffer.alloc(100, 2)]);
   expect(read({ bytes: Buffer.concat(parts), commitment: sealer.commitment, plain })).toEqual(plain);
 });

@@ -1,6 +1,5 @@
 /**
- * A second implementation of the sealed formats, written from the format texts in the head comments of
- * src/crypto/{context,derive,record,sealed-body,packed-key,blind-index}.ts, over WebCrypto instead of node:crypto.
+ * A second implementation of the sealed formats, written from src/crypto/README.md, over WebCrypto instead of node:crypto.
  * It shares no code with src/ and is slow and plain on purpose.
  */
 import type { webcrypto } from 'node:crypto';

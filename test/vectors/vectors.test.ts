@@ -219,7 +219,7 @@ describe('sealed bodies', () => {
     const plain = second.patternOf(vector.sizeBytes);
     random.next = bytes(vector.salt);
     using sealer = new BodySealer(secret(vectors.messageKey), context);
-    const sealed = Buffer.concat([sealer.header, ...sealer.push(plain), sealer.end()]);
+    const sealed = Buffer.concat([sealer.header, ...sealer.push(plain), ...sealer.end()]);
     expect(hex(sealer.commitment)).toBe(vector.commitment);
     expect(sha256(sealed)).toBe(vector.sealedSha256);
     if (vector.sealed !== undefined) expect(hex(sealed)).toBe(vector.sealed);
