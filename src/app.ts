@@ -30,6 +30,7 @@ import { Delivery } from './delivery/deliver.ts';
 import { createImapServer } from './imap/server.ts';
 import { Adoption } from './jobs/adoption.ts';
 import { KeyJobs } from './jobs/key-jobs.ts';
+import { KeyVerification } from './jobs/key-verification.ts';
 import { AuditLog } from './keys/audit-log.ts';
 import { KeyService } from './keys/key-service.ts';
 import { KeyProviderError, type KeyProvider, type ProviderKind } from './keys/provider.ts';
@@ -49,6 +50,7 @@ const EXIT_STORAGE_FAILED = 70; // EX_SOFTWARE of sysexits.h
 const STOP_GRACE_MS = 10_000;
 const HASH_QUEUE_MAX_COUNT = 1000;
 const ADOPTION_EVERY_MS = 5000;
+const VERIFICATION_EVERY_MS = 10 * 60_000;
 const DEMO_DOMAIN = 'example.test';
 
 type OnFailure = (error: Error) => void;
@@ -109,7 +111,9 @@ async function startServer(config: Config, running: AsyncDisposableStack, observ
   running.defer(() => mailboxes.close());
   const keyJobs = new KeyJobs({ organizations: accounts.organizations, keys, mailboxes, logger });
   running.defer(() => keyJobs.close());
-  const { waitingMailboxes } = accounts;
+  const { organizations, waitingMailboxes } = accounts;
+  const verifying = { intervalMs: config.keys.verifyIntervalMs, everyMs: VERIFICATION_EVERY_MS, pauseMs: 1000 };
+  running.use(new KeyVerification({ organizations, keys, logger, nowMs: Date.now, ...verifying }));
   running.use(new Adoption({ waitingMailboxes, mailboxes, logger, everyMs: ADOPTION_EVERY_MS }));
   accounts.organizations.recover();
   const receipts = new Receipts(join(config.data.directory, 'receipts'), Date.now);

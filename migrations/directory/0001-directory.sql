@@ -7,7 +7,11 @@ CREATE TABLE organizations (
   state TEXT NOT NULL CHECK (state IN ('active', 'suspended')),
   provider TEXT NOT NULL,            -- which KeyProvider: 'local-keyring', 'aws-kms'
   root_key TEXT NOT NULL,            -- the provider's name of the root key
+  second_provider TEXT,              -- the second root key, which wraps the same keys once more; NULL for none
+  second_root_key TEXT,
   sealed_name BLOB NOT NULL,         -- record 'organization-name'
+  keys_verified_at_ms INTEGER,       -- when all its wrapped keys were last opened; NULL: not yet
+  keys_failed_count INTEGER,         -- how many of them did not open then
   created_at_ms INTEGER NOT NULL
 ) STRICT;
 
@@ -23,6 +27,18 @@ CREATE TABLE wrapped_keys (
   state TEXT NOT NULL CHECK (state IN ('active', 'retiring')),
   created_at_ms INTEGER NOT NULL,
   PRIMARY KEY (organization, owner, epoch)
+) STRICT, WITHOUT ROWID;
+
+-- The same keys under the organization's second root key.
+CREATE TABLE second_wrappings (
+  organization TEXT NOT NULL,
+  owner TEXT NOT NULL,
+  epoch INTEGER NOT NULL,
+  provider TEXT NOT NULL,
+  root_key TEXT NOT NULL,
+  wrapped BLOB NOT NULL,
+  PRIMARY KEY (organization, owner, epoch),
+  FOREIGN KEY (organization, owner, epoch) REFERENCES wrapped_keys (organization, owner, epoch) ON DELETE CASCADE
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE domains (

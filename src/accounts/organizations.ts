@@ -32,6 +32,7 @@ export type Organization = Readonly<{
 }>;
 type NewOrganization = Readonly<{ name: string; provider: ProviderKind; rootKey: string }>;
 
+type Verification = Readonly<{ id: OrganizationId; atMs: number | null; failedCount: number | null }>;
 type Row = Readonly<{
   id: string;
   state: AccountState;
@@ -170,6 +171,22 @@ export class Organizations {
     if (changes === 0) this.rootKey(id); // throws where there is no such organization
     await directory.durable();
     return changes > 0;
+  }
+
+  /** Notes that all keys were opened just now, and how many of them did not. */
+  noteVerified(id: OrganizationId, failedCount: number): void {
+    const update = 'UPDATE organizations SET keys_verified_at_ms = ?, keys_failed_count = ? WHERE id = ?';
+    this.#deps.directory.prepare(update).run(this.#deps.nowMs(), failedCount, id);
+  }
+
+  /** When the keys of each active organization were last opened; null: not yet. */
+  verifications(): readonly Verification[] {
+    const sql = `SELECT id, keys_verified_at_ms AS atMs, keys_failed_count AS failedCount FROM organizations
+      WHERE state = 'active' AND length(sealed_name) > 0 ORDER BY id`;
+    return this.#deps.directory
+      .prepare<Omit<Verification, 'id'> & Readonly<{ id: string }>>(sql)
+      .all()
+      .map((row) => ({ ...row, id: organizationId(row.id) }));
   }
 
   /** Removes what a creation left that was cut short. Run at start. */

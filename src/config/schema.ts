@@ -174,6 +174,12 @@ const keyOptions = z.strictObject({
     max: 24 * HOUR_MS,
     help: 'How long logins and recipient checks go on while the key service cannot be reached.',
   }),
+  verifyIntervalMs: option.integer({
+    fallback: 24 * HOUR_MS,
+    min: 0,
+    max: 30 * 24 * HOUR_MS,
+    help: 'Every wrapped key is opened once in so long, to know that it still opens. 0: never.',
+  }),
   defaultProvider: option.choice(['local-keyring', 'aws-kms', 'vault-transit'], {
     fallback: 'local-keyring',
     help: 'Key service of organizations that are created without naming one.',

@@ -55,6 +55,13 @@ const STRAGGLERS_MAX_COUNT = 100;
 /** A service whose wrappings never count as new would need no end of passes. */
 const PASSES_MAX_COUNT = 20;
 
+const FAILED: Readonly<Record<KeyChangeState['kind'], string>> = {
+  move: 'keys could not be moved and stay where they were',
+  rotate: 'mailbox keys could not be rotated',
+  second: 'keys could not be wrapped a second time',
+  verify: 'wrapped keys do not open',
+};
+
 export class KeyJobs {
   readonly #deps: KeyJobsDeps;
   /** Oldest first. */
@@ -86,6 +93,25 @@ export class KeyJobs {
         Object.assign(job.progress, { doneCount, totalCount }),
       );
     });
+  }
+
+  /**
+   * Begins, or goes on, to wrap every key of an organization under a second root key too; new keys are from the start.
+   * Throws ServerError as `move`, and 'not-allowed' for the root key that is its first.
+   */
+  addSecond(organization: OrganizationId, target: RootKeyName): KeyChangeState {
+    this.#deps.organizations.rootKey(organization);
+    return this.#start({ kind: 'second', organization, mailbox: null, target }, 'keys', (job) =>
+      this.#addSecond(job, target),
+    );
+  }
+
+  /** Opens every wrapped key of an organization under each root key that wraps it, and compares. Throws as `move`. */
+  verify(organization: OrganizationId): KeyChangeState {
+    this.#deps.organizations.rootKey(organization);
+    return this.#start({ kind: 'verify', organization, mailbox: null, target: null }, 'keys', (job) =>
+      this.#verify(job),
+    );
   }
 
   /** A change by its id; null when it was long ago, or in a process before this one. */
@@ -179,16 +205,69 @@ export class KeyJobs {
     });
   }
 
+  async #addSecond(job: Job, named: RootKeyName): Promise<void> {
+    const { organization, progress } = job;
+    const { keys, organizations } = this.#deps;
+    const { changes } = keys;
+    const { signal } = this.#closing;
+    const use = { purpose: 'second-root-key', protocol: PROTOCOL };
+    const target = await changes.target(named, { use, signal });
+    const { provider, rootKey } = target;
+    const first = organizations.rootKey(organization);
+    if (first.provider === provider && first.rootKey === rootKey) {
+      throw new ServerError('not-allowed', { clientText: 'This is the first root key already. Name another one.' });
+    }
+    const grant = keys.grants.current({ organization, provider, rootKey });
+    if (!grant || grant.providerGrant === 'pending') {
+      await keys.grants.create({ organization, provider, rootKey }, use, signal);
+    }
+    await changes.setSecondRootKey(organization, { provider, rootKey });
+    const rows = changes.lackingSecond(organization, { provider, rootKey });
+    progress.totalCount = changes.rows(organization).length;
+    progress.doneCount = progress.totalCount - rows.length;
+    job.doneBeforeCount = progress.doneCount;
+    progress.isResumed = progress.doneCount > 0 && rows.length > 0;
+    await this.#eachRow(job, rows, (row) => changes.addSecond(row, { provider, rootKey }, { use, signal }));
+  }
+
+  async #verify(job: Job): Promise<void> {
+    const { signal } = this.#closing;
+    const { keys, organizations } = this.#deps;
+    const rows = keys.changes.rows(job.organization);
+    job.progress.totalCount = rows.length;
+    const use = { purpose: 'verify-keys', protocol: PROTOCOL };
+    let failedCount = 0;
+    const verify = async (row: WrappedKeyRow): Promise<void> => {
+      try {
+        await keys.changes.verify(row, { use, signal });
+      } catch (error) {
+        failedCount += 1;
+        throw error;
+      }
+    };
+    try {
+      await this.#eachRow(job, rows, verify);
+    } finally {
+      if (failedCount + job.progress.doneCount > 0) organizations.noteVerified(job.organization, failedCount);
+    }
+  }
+
   async #moveRows(job: Job, target: RootKeyTarget, rows: readonly WrappedKeyRow[]): Promise<void> {
     const { signal } = this.#closing;
     const use = { purpose: 'move-keys', protocol: PROTOCOL };
+    await this.#eachRow(job, rows, (row) => this.#deps.keys.changes.move(row, target, { use, signal }));
+  }
+
+  /** `work` on each row, some at a time (J4). */
+  async #eachRow(job: Job, rows: readonly WrappedKeyRow[], work: (row: WrappedKeyRow) => Promise<void>): Promise<void> {
+    const { signal } = this.#closing;
     const failures: ServerError[] = [];
     const waiting = [...rows];
     const worker = async (): Promise<void> => {
       for (let row = waiting.shift(); row; row = waiting.shift()) {
         signal.throwIfAborted();
         try {
-          await this.#deps.keys.changes.move(row, target, { use, signal });
+          await work(row);
           job.progress.doneCount += 1;
         } catch (error) {
           if (!isOfOneKey(error)) {
@@ -202,7 +281,7 @@ export class KeyJobs {
     const ended = await Promise.allSettled(Array.from({ length: MOVES_AT_A_TIME_COUNT }, worker));
     const broken = ended.find((each) => each.status === 'rejected');
     if (broken) throw broken.reason;
-    throwIfAny(failures, 'keys could not be moved and stay where they were');
+    throwIfAny(failures, FAILED[job.kind]);
   }
 
   async #rotateAll(job: Job): Promise<void> {
@@ -224,7 +303,7 @@ export class KeyJobs {
         else throw error;
       }
     }
-    throwIfAny(failures, 'mailbox keys could not be rotated');
+    throwIfAny(failures, FAILED[job.kind]);
   }
 
   async #rotate(

@@ -15,7 +15,8 @@ import { encryptionContext } from '../crypto/context.ts';
 import { packKey } from '../crypto/packed-key.ts';
 import type { SecretBytes } from '../crypto/secret-bytes.ts';
 import type { KeyUse } from './audit-log.ts';
-import type { MailboxRef, WrappedKeyRow, WrappedKeys } from './mailbox-keys.ts';
+import type { MailboxRef, NewWrappedKey, WrappedKeyRow, WrappedKeys } from './mailbox-keys.ts';
+import type { SecondRootKey, SecondWrapping } from './second-wrappings.ts';
 import type { ProviderCall, ProviderCalls } from './provider-calls.ts';
 import type { ProviderKind, RootKeyDescription } from './provider.ts';
 
@@ -25,7 +26,7 @@ export type RootKeyTarget = RootKeyName & Pick<RootKeyDescription, 'isNewest'>;
 /** How far a change of keys is, as operators see it. Times are durations. */
 export type KeyChangeState = Readonly<{
   id: string;
-  kind: 'move' | 'rotate';
+  kind: 'move' | 'rotate' | 'second' | 'verify';
   organization: OrganizationId;
   /** Null for all keys of the organization. */
   mailbox: MailboxId | null;
@@ -45,6 +46,7 @@ export type KeyChangeState = Readonly<{
   failure: string | null;
 }>;
 type ChangeOptions = Readonly<{ use: KeyUse; signal?: AbortSignal | undefined }>;
+type KeyId = Pick<WrappedKeyRow, 'organization' | 'owner' | 'epoch'>;
 type KeyChangesDeps = Readonly<{
   rows: WrappedKeys;
   calls: ProviderCalls;
@@ -53,9 +55,11 @@ type KeyChangesDeps = Readonly<{
     ref: MailboxRef,
     of: RootKeyName & Readonly<{ epoch: Epoch }>,
     options: ChangeOptions,
-  ): Promise<WrappedKeyRow>;
-  /** The caller disposes the key. */
+  ): Promise<NewWrappedKey>;
+  /** By the root key of the row. The caller disposes the key. */
   unwrap(row: WrappedKeyRow, options: ChangeOptions): Promise<SecretBytes>;
+  /** By the second root key where the first has lost it. The caller disposes the key. */
+  unwrapEither(row: WrappedKeyRow, options: ChangeOptions): Promise<SecretBytes>;
 }>;
 
 export class KeyChanges {
@@ -85,16 +89,76 @@ export class KeyChanges {
    * replaced meanwhile stays so. Throws ServerError 'key-*'; 'key-mismatch' where the new wrapping gave another key.
    */
   async move(row: WrappedKeyRow, target: RootKeyTarget, options: ChangeOptions): Promise<void> {
-    using key = await this.#deps.unwrap(row, options);
+    using key = await this.#deps.unwrapEither(row, options);
     const moved = { ...row, ...(await this.#rewrap(row, { target, key }, options)) };
     using again = await this.#deps.unwrap(moved, options);
-    if (!key.equals(again)) {
-      throw new ServerError('key-mismatch', {
-        clientText: 'The key service gave back another key than it was given',
-        detail: `${target.provider} ${target.rootKey} unwraps another key of ${row.organization}/${row.owner}`,
-      });
-    }
+    if (!key.equals(again)) throw anotherKey(moved);
     await this.#deps.rows.replace(row, moved);
+  }
+
+  /** The keys of an organization that a second root key does not wrap yet. */
+  lackingSecond(organization: OrganizationId, target: SecondRootKey): readonly WrappedKeyRow[] {
+    const { rows } = this.#deps;
+    const found = rows.second.lacking(organization, target).map((id) => rows.find(id.organization, id.owner, id.epoch));
+    return found.filter((row) => row !== null);
+  }
+
+  /** Has the second root key wrap the key of `row` too (KC1); durable when it resolves. Throws as `move`. */
+  async addSecond(row: WrappedKeyRow, target: SecondRootKey, options: ChangeOptions): Promise<void> {
+    using key = await this.#deps.unwrap(row, options);
+    const second = await this.wrap(row, { key, target }, options);
+    using again = await this.#deps.unwrap({ ...row, ...second }, options);
+    if (!key.equals(again)) throw anotherKey({ ...row, ...second });
+    await this.#deps.rows.storeSecond(row, second);
+  }
+
+  /**
+   * Opens the key of `row` under each root key that wraps it, and compares. Throws ServerError 'key-*'; 'key-mismatch'
+   * where the two are not the same.
+   */
+  async verify(row: WrappedKeyRow, options: ChangeOptions): Promise<void> {
+    using key = await this.#deps.unwrap(row, options);
+    const second = this.#deps.rows.second.find(row);
+    if (!second) return;
+    using again = await this.#deps.unwrap({ ...row, ...second }, options);
+    if (!key.equals(again)) throw anotherKey({ ...row, ...second });
+  }
+
+  /** All keys of an organization. */
+  rows(organization: OrganizationId): readonly WrappedKeyRow[] {
+    return this.#deps.rows.list(organization);
+  }
+
+  /** The second root key of an organization; null where it has none. */
+  secondRootKey(organization: OrganizationId): SecondRootKey | null {
+    return this.#deps.rows.second.rootKey(organization);
+  }
+
+  /** From now on new keys are under this second root key too; durable when it resolves. */
+  setSecondRootKey(organization: OrganizationId, target: SecondRootKey): Promise<void> {
+    return this.#deps.rows.second.setRootKey(organization, target);
+  }
+
+  /** Removes the second root key, and all that it wraps; durable when it resolves. Gives how many keys that were. */
+  removeSecondRootKey(organization: OrganizationId): Promise<number> {
+    return this.#deps.rows.second.removeAll(organization);
+  }
+
+  /** Has `target` wrap `key`, which stays the caller's. Throws ServerError 'key-*'. */
+  async wrap(
+    { organization, owner, epoch: of }: KeyId,
+    { key, target }: Readonly<{ key: SecretBytes; target: RootKeyName }>,
+    { use, signal }: ChangeOptions,
+  ): Promise<SecondWrapping> {
+    const { provider, rootKey } = target;
+    using packed = packKey({ owner, epoch: of }, key);
+    const context = encryptionContext(organization, owner);
+    const made = await this.#deps.calls.run(
+      { operation: 'Encrypt', organization, owner, provider, rootKey, use },
+      (port, tried) => port.wrap(rootKey, packed, { context, ...tried }),
+      signal,
+    );
+    return { provider, rootKey: made.rootKey, wrapped: made.wrapped };
   }
 
   /**
@@ -139,25 +203,31 @@ export class KeyChanges {
     const { calls } = this.#deps;
     if (row.provider === provider && calls.canRewrap(provider)) {
       const keys = { from: row.rootKey, to: rootKey };
-      const moved = await calls.run(
-        { operation: 'ReEncrypt', ...scope },
-        (port, tried) => port.rewrap?.(row.wrapped, keys, { context, ...tried }) ?? cannotRewrap(),
-        signal,
-      );
-      return { provider, rootKey: moved.rootKey, wrapped: moved.wrapped };
+      try {
+        const moved = await calls.run(
+          { operation: 'ReEncrypt', ...scope },
+          (port, tried) => port.rewrap?.(row.wrapped, keys, { context, ...tried }) ?? cannotRewrap(),
+          signal,
+        );
+        return { provider, rootKey: moved.rootKey, wrapped: moved.wrapped };
+      } catch (error) {
+        const isLost = error instanceof ServerError && ['key-lost', 'key-mismatch'].includes(error.code);
+        if (!isLost || !this.#deps.rows.second.find(row)) throw error; // else the second root key gave it to us
+      }
     }
-    using packed = packKey({ owner, epoch: row.epoch }, to.key);
-    const made = await calls.run(
-      { operation: 'Encrypt', ...scope },
-      (port, tried) => port.wrap(rootKey, packed, { context, ...tried }),
-      signal,
-    );
-    return { provider, rootKey: made.rootKey, wrapped: made.wrapped };
+    return this.wrap(row, to, { use, signal });
   }
 }
 
 function isUnder(row: WrappedKeyRow, target: RootKeyName): boolean {
   return row.provider === target.provider && row.rootKey === target.rootKey;
+}
+
+function anotherKey({ provider, rootKey, organization, owner }: WrappedKeyRow): ServerError {
+  return new ServerError('key-mismatch', {
+    clientText: 'The key service gave back another key than it was given',
+    detail: `${provider} ${rootKey} unwraps another key of ${organization}/${owner}`,
+  });
 }
 
 function cannotRewrap(): never {

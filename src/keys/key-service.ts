@@ -15,6 +15,8 @@
  *      key-mismatch, key-unsuitable, suspended; or as the caller's own `signal.reason`.
  * KS8  No key of a suspended mailbox, or of any mailbox of a suspended organization, is unwrapped. With `forget` or
  *      `forgetMailbox` at its suspension, none is leased. The directory key stays: administration needs it.
+ * KS10 Where an organization has a second root key, it opens what the first one cannot for want of an answer, or because
+ *      it is gone or the wrapping is damaged. A refusal is not got round: who takes the first key away locks the mail.
  * KS9  A wrapped key that did not open is not tried again for `DAMAGED_PAUSE_MS`: a polling client is no storm.
  *
  * Called by mailbox/, accounts/, delivery/ and admin/.
@@ -24,7 +26,7 @@ import { epoch, type Epoch, type OrganizationId } from '../base/ids.ts';
 import { encryptionContext, type KeyOwner } from '../crypto/context.ts';
 import { deriveMailboxKeys, type MailboxKeys } from '../crypto/derive.ts';
 import { publicKeyOf } from '../crypto/key-pair.ts';
-import { packKey, PACKED_KEY_BYTES, unpackKey } from '../crypto/packed-key.ts';
+import { PACKED_KEY_BYTES, unpackKey } from '../crypto/packed-key.ts';
 import { openRecord, sealRecord } from '../crypto/record.ts';
 import { SecretBytes } from '../crypto/secret-bytes.ts';
 import type { Database } from '../db/database.ts';
@@ -39,6 +41,7 @@ import {
   type DestroyedKey,
   type MailboxKeyLease,
   type MailboxRef,
+  type NewWrappedKey,
   type WrappedKeyRow,
 } from './mailbox-keys.ts';
 import { ProviderCalls, type ProviderCall } from './provider-calls.ts';
@@ -79,6 +82,8 @@ const FIRST_EPOCH = epoch(1);
 const DAMAGED_PAUSE_MS = 30_000;
 const DAMAGED_MAX_COUNT = 10_000;
 const MAILBOX_KEY_BYTES = 32;
+/** Failures of the first root key that the second makes good (KS10). */
+const MISSED: ReadonlySet<string> = new Set(['key-unavailable', 'key-lost', 'key-mismatch']);
 
 export class KeyService {
   readonly grants: GrantService;
@@ -135,6 +140,7 @@ export class KeyService {
       createKey: ({ organization, mailbox }, of, { use, signal }) =>
         this.createKey({ organization, owner: mailbox, ...of }, use, signal),
       unwrap: (row, { use, signal }) => this.#unwrapRow(row, use, signal),
+      unwrapEither: (row, { use, signal }) => this.#unwrapEither(row, use, signal),
     });
     const cache = (graceMs: number): MailboxKeyCache =>
       new MailboxKeyCache(
@@ -168,24 +174,15 @@ export class KeyService {
     request: KeyScope & Readonly<{ provider: ProviderKind; rootKey: string; epoch?: Epoch }>,
     use: KeyUse,
     signal?: AbortSignal,
-  ): Promise<WrappedKeyRow> {
+  ): Promise<NewWrappedKey> {
     const { organization, owner, provider, rootKey, epoch: of = FIRST_EPOCH } = request;
     using key = SecretBytes.random(MAILBOX_KEY_BYTES);
-    using packed = packKey({ owner, epoch: of }, key);
-    const context = encryptionContext(organization, owner);
-    const call: ProviderCall = { operation: 'Encrypt', organization, owner, provider, rootKey, use };
-    const made = await this.#calls.run(
-      call,
-      (port, tried) => port.wrap(rootKey, packed, { context, ...tried }),
-      signal,
-    );
+    const id = { organization, owner, epoch: of };
+    const second = this.#rows.second.rootKey(organization);
     return {
-      organization,
-      owner,
-      epoch: of,
-      provider,
-      rootKey: made.rootKey,
-      wrapped: made.wrapped,
+      ...id,
+      ...(await this.changes.wrap(id, { key, target: { provider, rootKey } }, { use, signal })),
+      second: second && (await this.changes.wrap(id, { key, target: second }, { use, signal })),
       sealedPublic: await this.#sealedPublic({ organization, owner, epoch: of }, key, use),
       state: 'active',
       createdAtMs: this.#wallClockMs(),
@@ -210,7 +207,7 @@ export class KeyService {
   }
 
   /** Stores a created key, inside the caller's transaction. */
-  insertKey(row: WrappedKeyRow): void {
+  insertKey(row: NewWrappedKey): void {
     this.#rows.insert(row);
   }
 
@@ -352,7 +349,7 @@ export class KeyService {
     if (owner !== 'directory' && this.#rows.isSuspended({ organization, mailbox: owner })) throw suspended(scope); // KS8
     const row = this.#rows.find(organization, owner, scope.epoch);
     if (!row) throw noKey(scope);
-    using key = await this.#unwrapRow(row, use);
+    using key = await this.#unwrapEither(row, use);
     this.#sweepAfter(this.#limits.cacheMaxAgeMs);
     return deriveMailboxKeys(key, { organization, mailbox: owner, epoch: scope.epoch });
   }
@@ -370,6 +367,18 @@ export class KeyService {
     using lease = await this.leaseDirectory(organization, { use });
     const context = { kind: 'public-key', organization, epoch: lease.epoch, mailbox, keyEpoch } as const;
     return sealRecord(lease.keys.record, context, publicKey);
+  }
+
+  /** KS10. */
+  async #unwrapEither(row: WrappedKeyRow, use: KeyUse, signal?: AbortSignal): Promise<SecretBytes> {
+    try {
+      return await this.#unwrapRow(row, use, signal);
+    } catch (error) {
+      const isMissed = error instanceof ServerError && MISSED.has(error.code);
+      const second = isMissed ? this.#rows.second.find(row) : null;
+      if (!second) throw error;
+      return await this.#unwrapRow({ ...row, ...second }, use, signal);
+    }
   }
 
   async #unwrapRow(row: WrappedKeyRow, use: KeyUse, signal?: AbortSignal): Promise<SecretBytes> {

@@ -13,6 +13,7 @@ import type { KeyOwner } from '../crypto/context.ts';
 import type { MailboxKeys } from '../crypto/derive.ts';
 import type { Database } from '../db/database.ts';
 import type { ProviderKind } from './provider.ts';
+import { SecondWrappings, type SecondWrapping } from './second-wrappings.ts';
 
 export type MailboxRef = Readonly<{ organization: OrganizationId; mailbox: MailboxId }>;
 /**
@@ -34,6 +35,8 @@ export type WrappedKeyRow = Readonly<{
   state: 'active' | 'retiring';
   createdAtMs: number;
 }>;
+/** A key that was made and is not stored yet. */
+export type NewWrappedKey = WrappedKeyRow & Readonly<{ second: SecondWrapping | null }>;
 
 /** A key that is gone for good, for receipts. */
 export type DestroyedKey = Pick<WrappedKeyRow, 'owner' | 'epoch' | 'provider' | 'rootKey'>;
@@ -54,16 +57,18 @@ const ACTIVE_EPOCHS_MAX_COUNT = 10_000;
 const COLUMNS = 'organization, owner, epoch, provider, root_key, wrapped, sealed_public, state, created_at_ms';
 
 export class WrappedKeys {
+  readonly second: SecondWrappings;
   readonly #db: Database;
   /** Active epochs by organization and owner: every lease asks. Emptied when a key is stored or `forgetEpochs` says so. */
   readonly #activeEpochs = new Map<string, Epoch>();
 
   constructor(db: Database) {
     this.#db = db;
+    this.second = new SecondWrappings(db);
   }
 
   /** Inside the caller's transaction. */
-  insert(row: WrappedKeyRow): void {
+  insert(row: NewWrappedKey): void {
     this.#activeEpochs.clear();
     this.#db
       .prepare(`INSERT INTO wrapped_keys (${COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`)
@@ -78,6 +83,7 @@ export class WrappedKeys {
         row.state,
         row.createdAtMs,
       );
+    if (row.second) this.second.put(row, row.second);
   }
 
   /** The key of one epoch, or null. */
@@ -136,8 +142,14 @@ export class WrappedKeys {
     this.#db.truncateLogSoon(); // the old wrapping leaves the log
   }
 
+  /** Stores a second wrapping of a key, unless the key is gone; durable. */
+  async storeSecond(row: WrappedKeyRow, second: SecondWrapping): Promise<void> {
+    this.second.put(row, second);
+    await this.#db.durable();
+  }
+
   /** Stores the key of a new epoch and has the older ones retire; durable. Throws ServerError 'not-found' without any. */
-  async advance(row: WrappedKeyRow): Promise<void> {
+  async advance(row: NewWrappedKey): Promise<void> {
     this.#db.transaction(() => {
       const retire = `UPDATE wrapped_keys SET state = 'retiring' WHERE organization = ? AND owner = ? AND epoch < ?`;
       const { changes } = this.#db.prepare(retire).run(row.organization, row.owner, row.epoch);

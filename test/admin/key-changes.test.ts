@@ -87,3 +87,24 @@ test.for([
   expect(code).toBe(1);
   expect(error).toContain(reason);
 });
+
+test('key second set, verify and remove', async () => {
+  await using admin = await openAdmin();
+  await withMailboxes(admin);
+  const set = await admin.run('key second set --provider local-keyring --key second');
+  expect(set).toMatchObject({ code: 0, error: '' });
+  expect(set.out).toMatch(/3\/3 keys, done in /);
+  expect(await admin.run('key second set --provider local-keyring --key default')).toMatchObject({
+    code: 1,
+    error: expect.stringContaining('the first root key already') as string,
+  });
+  expect((await admin.run('key verify')).out).toMatch(/3\/3 keys, done in /);
+  expect((await admin.run('status')).out).toMatch(/wrapped keys +all opened, /);
+  expect((await admin.run('grant list')).out).toContain('local:second');
+  const removed = await admin.run('key second remove');
+  expect(removed).toMatchObject({ code: 0, out: 'Removed 3 wrappings under local-keyring local:second.\n' });
+  expect(await admin.run('key second remove')).toMatchObject({
+    code: 1,
+    error: expect.stringContaining('no second root key') as string,
+  });
+});

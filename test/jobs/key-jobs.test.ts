@@ -1,13 +1,14 @@
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, expect, test, vi } from 'vitest';
+import { afterAll, describe, expect, test, vi } from 'vitest';
 import type { OrganizationId } from '../../src/base/ids.ts';
 import { packKey } from '../../src/crypto/packed-key.ts';
 import { SecretBytes } from '../../src/crypto/secret-bytes.ts';
 import { Checkpointer } from '../../src/db/checkpointer.ts';
 import { epoch } from '../../src/base/ids.ts';
 import { KeyJobs } from '../../src/jobs/key-jobs.ts';
+import { KeyVerification } from '../../src/jobs/key-verification.ts';
 import type { KeyChangeState, RootKeyName } from '../../src/keys/key-changes.ts';
 import type { MailboxRef } from '../../src/keys/mailbox-keys.ts';
 import type { KeyProvider } from '../../src/keys/provider.ts';
@@ -17,12 +18,13 @@ import { LocalKeyring } from '../../src/keys/providers/local-keyring.ts';
 import { Mailboxes } from '../../src/mailbox/mailboxes.ts';
 import type { Logger } from '../../src/observe/logger.ts';
 import { madeDomain, openFixture, type Fixture } from '../accounts/fixture.ts';
-import { CREDENTIALS, KmsServer, REGION } from '../support/kms-server.ts';
+import { CREDENTIALS, KmsServer, REGION, type KmsKey } from '../support/kms-server.ts';
 import { appendTo, bytesOf, folderIdOf, mail } from '../support/messages.ts';
 
 const TEXT = mail({ Subject: 'kept' }, 'through every change');
 const DEFAULT: RootKeyName = { provider: 'local-keyring', rootKey: 'local:default' };
 const SECOND: RootKeyName = { provider: 'local-keyring', rootKey: 'local:second' };
+const USE = { purpose: 'test', protocol: 'test' };
 const silent: Logger = {
   debug: () => undefined,
   info: () => undefined,
@@ -406,4 +408,135 @@ test('J4 a suspended mailbox keeps its key, the others rotate; resumed, the next
     doneCount: 1,
   });
   await world.expectReadable();
+});
+
+/** Takes a key out of a keyring for good. */
+function loseKey(file: string, name: string): void {
+  const keyring = JSON.parse(readFileSync(file, 'utf8')) as { keys: Record<string, unknown> };
+  const keys = Object.fromEntries(Object.entries(keyring.keys).filter(([each]) => each !== name));
+  writeFileSync(file, JSON.stringify({ ...keyring, keys }));
+}
+
+describe('a second root key', () => {
+  const secondOf = (world: World): readonly string[] =>
+    world.base.directory
+      .prepare<{ name: string }>("SELECT provider || ' ' || root_key AS name FROM second_wrappings ORDER BY owner")
+      .all()
+      .map(({ name }) => name);
+  const open = async (): Promise<World & { key: KmsKey }> => {
+    const key = kms.addKey();
+    const world = await openWorld(3, [awsKms()]);
+    const { jobs, organization } = world;
+    const target: RootKeyName = { provider: 'aws-kms', rootKey: key.id };
+    expect(await world.ended(jobs.addSecond(organization, target))).toMatchObject({
+      kind: 'second',
+      state: 'done',
+      doneCount: 4,
+      totalCount: 4,
+    });
+    return Object.assign(world, { key });
+  };
+
+  test('wraps every key that is there, and every one that is made; rotations too', async () => {
+    await using world = await open();
+    const { jobs, organization, base, key } = world;
+    const name = `aws-kms ${key.arn}`;
+    expect(secondOf(world)).toEqual([name, name, name, name]);
+    await base.accounts.mailboxes.create({ address: 'later@example.org' });
+    expect(secondOf(world)).toHaveLength(5);
+    expect(await world.ended(jobs.rotate({ organization, mailbox: null }))).toMatchObject({ state: 'done' });
+    expect(secondOf(world)).toHaveLength(5); // those of the old epochs went with them
+    expect(await world.ended(jobs.verify(organization))).toMatchObject({ kind: 'verify', state: 'done', doneCount: 5 });
+    const again = jobs.addSecond(organization, { provider: 'aws-kms', rootKey: key.id });
+    expect(await world.ended(again)).toMatchObject({ state: 'done', doneCount: 5, isResumed: false });
+  });
+
+  test('KS10 the first root key is lost: the mail is read, and the organization goes to another one', async () => {
+    await using world = await open();
+    const { jobs, organization, base } = world;
+    loseKey(base.keyring, 'default');
+    base.keys.forget(organization);
+    await world.expectReadable();
+    expect(await world.ended(jobs.verify(organization))).toMatchObject({ state: 'failed', doneCount: 0 });
+    expect(await world.ended(jobs.move(organization, SECOND))).toMatchObject({ state: 'done', doneCount: 4 });
+    expect(world.wrappers()).toEqual({ 'local-keyring local:second': 4 });
+    expect(await world.ended(jobs.verify(organization))).toMatchObject({ state: 'done', doneCount: 4 });
+    await world.expectReadable();
+  });
+
+  test('KS10 the first root key cannot be reached: the mail is read; it refuses: the mail is locked', async () => {
+    await using world = await open();
+    const { base, key, refs } = world;
+    const [ref] = refs;
+    if (!ref) throw new Error('no mailbox');
+    await setKeyringKeyState(base.keyring, 'default', 'disabled');
+    base.keys.forget(world.organization);
+    await expect(base.keys.leaseMailbox(ref, { use: USE })).rejects.toMatchObject({ code: 'key-refused' });
+    await setKeyringKeyState(base.keyring, 'default', 'enabled');
+    base.keys.retryNow();
+    renameSync(base.keyring, `${base.keyring}.away`);
+    (await base.keys.leaseMailbox(ref, { use: USE }))[Symbol.dispose]();
+    key.state = 'Disabled';
+    base.keys.forget(world.organization);
+    await expect(base.keys.leaseMailbox(ref, { use: USE })).rejects.toMatchObject({ code: 'key-refused' });
+    renameSync(`${base.keyring}.away`, base.keyring);
+  });
+
+  test('the first root key is not taken for the second', async () => {
+    await using world = await openWorld(1);
+    const ended = await world.ended(world.jobs.addSecond(world.organization, DEFAULT));
+    expect(ended).toMatchObject({ state: 'failed', failure: expect.stringContaining('first root key') as string });
+    expect(secondOf(world)).toEqual([]);
+  });
+
+  test('a wrapping that was damaged is found by the verification', async () => {
+    await using world = await open();
+    const { jobs, organization, base } = world;
+    base.directory
+      .prepare("UPDATE second_wrappings SET wrapped = (SELECT wrapped FROM second_wrappings WHERE owner = 'directory')")
+      .run();
+    const ended = await world.ended(jobs.verify(organization));
+    expect(ended).toMatchObject({ state: 'failed', doneCount: 1, totalCount: 4 });
+    expect(ended.failure).toContain('3 wrapped keys do not open');
+    expect(base.accounts.organizations.verifications()).toMatchObject([{ failedCount: 3 }]);
+    await world.expectReadable();
+  });
+
+  test('it is removed with all that it wraps', async () => {
+    await using world = await open();
+    const { changes } = world.base.keys;
+    expect(await changes.removeSecondRootKey(world.organization)).toBe(4);
+    expect(secondOf(world)).toEqual([]);
+    expect(changes.secondRootKey(world.organization)).toBeNull();
+    await world.base.accounts.mailboxes.create({ address: 'later@example.org' });
+    expect(secondOf(world)).toEqual([]);
+    await world.expectReadable();
+  });
+});
+
+test('KV1 KV2 every key is opened when it is due, and not before', async () => {
+  await using world = await openWorld(2);
+  const { base } = world;
+  const { organizations } = base.accounts;
+  const options = { organizations, keys: base.keys, logger: silent, nowMs: () => base.nowMs, everyMs: 3_600_000 };
+  const callsCount = (): number =>
+    base.audit.list({ limit: 1000 }).filter((row) => row.purpose === 'verify-keys').length;
+  await using never = new KeyVerification({ ...options, pauseMs: 0, intervalMs: 0 });
+  await never.run();
+  expect(callsCount()).toBe(0);
+  await using daily = new KeyVerification({ ...options, pauseMs: 0, intervalMs: 86_400_000 });
+  await daily.run();
+  await daily.run();
+  expect(callsCount()).toBe(3);
+  const first = { id: world.organization, atMs: base.nowMs, failedCount: 0 };
+  expect(organizations.verifications()).toEqual([first]);
+  base.nowMs += 86_400_000;
+  await setKeyringKeyState(base.keyring, 'default', 'disabled');
+  await daily.run();
+  expect(organizations.verifications()).toEqual([first]);
+  await setKeyringKeyState(base.keyring, 'default', 'enabled');
+  base.keys.retryNow();
+  await daily.run();
+  expect(organizations.verifications()).toEqual([{ ...first, atMs: base.nowMs }]);
+  expect(callsCount()).toBe(3 + 1 + 3);
 });

@@ -44,6 +44,57 @@ export function addKeyChangeCommands(key: Command, terminal: Terminal): void {
       const session = await openSession(command, terminal);
       await follow(session, await session.ask('key.rotate', { address, organization: options.org }));
     });
+
+  key
+    .command('verify')
+    .description(
+      'Open every wrapped key of an organization, under each of its root keys. The server does so daily, too.',
+    )
+    .option('--org <organization>', 'name or id; not needed while there is only one')
+    .addHelpText('after', examples('key verify', 'key verify --org Example'))
+    .action(async (options: { org?: string }, command: Command) => {
+      const session = await openSession(command, terminal);
+      await follow(session, await session.ask('key.verify', { organization: options.org }));
+    });
+
+  addSecondKeyCommands(key, terminal);
+}
+
+type SecondOptions = Readonly<{ org?: string; provider: NonNullable<MoveOptions['provider']>; key: string }>;
+
+function addSecondKeyCommands(key: Command, terminal: Terminal): void {
+  const second = key
+    .command('second')
+    .description(
+      'A second root key for an organization: it wraps the same keys, so that the loss of one loses nothing.',
+    );
+
+  second
+    .command('set')
+    .description('Wrap all keys of an organization under a second root key too, and every new one.')
+    .option('--org <organization>', 'name or id; not needed while there is only one')
+    .requiredOption('--provider <kind>', 'key service: local-keyring, aws-kms or vault-transit')
+    .requiredOption('--key <name>', 'root key of that key service, better in another region or another place')
+    .addHelpText('after', GOES_ON)
+    .addHelpText('after', examples('key second set --org Example --provider aws-kms --key alias/mail-second'))
+    .action(async (options: SecondOptions, command: Command) => {
+      const session = await openSession(command, terminal);
+      const { org: organization, provider, key: rootKey } = options;
+      await follow(session, await session.ask('key.second.set', { organization, provider, rootKey }));
+    });
+
+  second
+    .command('remove')
+    .description('Have only the first root key again. What the second one wraps is removed, and its grant revoked.')
+    .option('--org <organization>', 'name or id; not needed while there is only one')
+    .addHelpText('after', examples('key second remove --org Example'))
+    .action(async (options: { org?: string }, command: Command) => {
+      const session = await openSession(command, terminal);
+      session.print(
+        await session.ask('key.second.remove', { organization: options.org }),
+        (it) => `Removed ${String(it.keysCount)} wrappings under ${it.provider} ${it.rootKey}.\n`,
+      );
+    });
 }
 
 /** Prints how far it is, whenever that has changed, until it ends. Throws AdminRequestError when it failed. */

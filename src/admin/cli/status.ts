@@ -33,11 +33,20 @@ function statusText(status: Status): string {
     ['open mailboxes', String(status.openMailboxesCount)],
     ['cached keys', JSON.stringify(status.keyCache)],
     ['mail waits for its key', waitingText(status.waitingMailboxes)],
+    ['wrapped keys', verifiedText(status.keysVerified)],
     ...keyServiceLines(status.keyService),
     ...backupLine(status.keyringBackup),
     ['event loop delay', `${status.health.eventLoopDelayMs.toFixed(1)} ms`],
     ...parts,
   ]);
+}
+
+function verifiedText(verified: Status['keysVerified']): string {
+  const failedCount = verified.reduce((sum, { failedCount: count }) => sum + (count ?? 0), 0);
+  const times = verified.map(({ atMs }) => atMs ?? 0);
+  if (failedCount > 0) return `${String(failedCount)} DO NOT OPEN. See: sealpost key verify`;
+  const oldest = Math.min(...times);
+  return Number.isFinite(oldest) && oldest > 0 ? `all opened, ${new Date(oldest).toISOString()}` : 'not yet verified';
 }
 
 function waitingText({ count, since }: Status['waitingMailboxes']): string {

@@ -27,6 +27,8 @@ type KeyJobs = Readonly<{
   move(organization: OrganizationId, target: RootKeyName): KeyChangeState;
   /** Of one mailbox, or with null of all. */
   rotate(of: Readonly<{ organization: OrganizationId; mailbox: MailboxId | null }>): KeyChangeState;
+  addSecond(organization: OrganizationId, target: RootKeyName): KeyChangeState;
+  verify(organization: OrganizationId): KeyChangeState;
   find(id: string): KeyChangeState | null;
 }>;
 export type AdminContext = Readonly<{

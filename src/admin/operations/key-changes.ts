@@ -33,6 +33,41 @@ export const keyChangeOperations = {
       return context.keyJobs.rotate({ organization: id, mailbox: null });
     },
   ),
+  /** Has a second root key wrap all keys of an organization too. */
+  'key.second.set': operation(
+    z.strictObject({
+      organization: z.string().optional(),
+      provider: z.enum(['local-keyring', 'aws-kms', 'vault-transit']),
+      rootKey: z.string().min(1).max(512),
+    }),
+    async ({ organization: named, provider, rootKey }, context, signal) => {
+      const { id } = await organizationOf(named, context, signal);
+      return context.keyJobs.addSecond(id, { provider, rootKey });
+    },
+  ),
+  /** Removes the second root key of an organization, what it wraps, and its grant. */
+  'key.second.remove': operation(
+    z.strictObject({ organization: z.string().optional() }),
+    async ({ organization: named }, context, signal) => {
+      const { id } = await organizationOf(named, context, signal);
+      const { changes, grants } = context.keys;
+      const second = changes.secondRootKey(id);
+      if (!second) throw notFound('The organization has no second root key.');
+      const keysCount = await changes.removeSecondRootKey(id);
+      const grant = grants.current({ organization: id, ...second });
+      const use = { purpose: 'second-root-key', protocol: 'admin', principal: 'admin' };
+      if (grant) await grants.revoke(grant.id, use, signal);
+      return { ...second, keysCount };
+    },
+  ),
+  /** Opens every wrapped key of an organization, under each of its root keys. */
+  'key.verify': operation(
+    z.strictObject({ organization: z.string().optional() }),
+    async ({ organization: named }, context, signal) => {
+      const { id } = await organizationOf(named, context, signal);
+      return context.keyJobs.verify(id);
+    },
+  ),
   'key.change': operation(z.strictObject({ id: z.string() }), ({ id }, context) => {
     const state = context.keyJobs.find(id);
     if (state) return state;

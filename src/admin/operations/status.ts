@@ -15,6 +15,7 @@ export const statusOperations = {
     keyringBackup: await keyringBackupState(context.keyringFile),
     keyCache: context.keys.cacheState(),
     waitingMailboxes: waitingState(context.accounts.waitingMailboxes.list()),
+    keysVerified: context.accounts.organizations.verifications(),
     keyService: context.keys.metrics(),
   })),
 } as const;
