@@ -114,7 +114,7 @@ async function startServer(config: Config, running: AsyncDisposableStack, observ
   const { organizations, waitingMailboxes } = accounts;
   const verifying = { intervalMs: config.keys.verifyIntervalMs, everyMs: VERIFICATION_EVERY_MS, pauseMs: 1000 };
   running.use(new KeyVerification({ organizations, keys, logger, nowMs: Date.now, ...verifying }));
-  running.use(new Adoption({ waitingMailboxes, mailboxes, logger, everyMs: ADOPTION_EVERY_MS }));
+  const adoption = running.use(new Adoption({ waitingMailboxes, mailboxes, logger, everyMs: ADOPTION_EVERY_MS }));
   accounts.organizations.recover();
   const receipts = new Receipts(join(config.data.directory, 'receipts'), Date.now);
   const eraseFiles: EraseFiles = (ref) => mailboxes.erase(ref.mailbox);
@@ -129,7 +129,10 @@ async function startServer(config: Config, running: AsyncDisposableStack, observ
   const delivery = new Delivery({
     addresses: accounts.addresses,
     mailboxes,
-    waiting: accounts.waitingMailboxes,
+    waiting: waitingMailboxes,
+    adoptSoon: (ref) => {
+      adoption.adoptSoon(ref);
+    },
     hostname,
     nowMs: Date.now,
   });

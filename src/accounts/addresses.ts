@@ -17,8 +17,13 @@ import type { DirectoryDeps } from './directory.ts';
 import type { Domains } from './domains.ts';
 import type { DirectoryRecords } from './records.ts';
 
+/**
+ * How incoming mail gets into a mailbox: `symmetric`, under its unwrapped key; `pair`, sealed to its public key, without the
+ * key service, and adopted afterwards (mailbox/waiting.ts).
+ */
+export type KeyKind = 'symmetric' | 'pair';
 export type Resolution =
-  | Readonly<{ kind: 'mailbox'; ref: MailboxRef }>
+  | Readonly<{ kind: 'mailbox'; ref: MailboxRef; keyKind: KeyKind }>
   | Readonly<{ kind: 'unknown-domain' }>
   | Readonly<{ kind: 'unknown-user' }>
   | Readonly<{ kind: 'suspended' }>;
@@ -26,7 +31,12 @@ type AddressKind = 'primary' | 'alias';
 type Address = Readonly<{ address: string; kind: AddressKind; mailbox: MailboxId; createdAtMs: number }>;
 type AddressesDeps = DirectoryDeps & Readonly<{ domains: Domains }>;
 
-type Row = Readonly<{ mailbox: string; state: 'active' | 'suspended' | 'deleting'; kind: AddressKind }>;
+type Row = Readonly<{
+  mailbox: string;
+  state: 'active' | 'suspended' | 'deleting';
+  keyKind: KeyKind;
+  kind: AddressKind;
+}>;
 type ListedRow = Readonly<{
   domain: string;
   localIndex: Buffer;
@@ -58,7 +68,8 @@ export class Addresses {
       (untagged === null ? null : this.#row(records, parsed.domain, untagged));
     if (!row || row.state === 'deleting') return { kind: 'unknown-user' };
     if (row.state === 'suspended') return { kind: 'suspended' };
-    return { kind: 'mailbox', ref: { organization: owner.organization, mailbox: mailboxId(row.mailbox) } };
+    const ref = { organization: owner.organization, mailbox: mailboxId(row.mailbox) };
+    return { kind: 'mailbox', ref, keyKind: row.keyKind };
   }
 
   /** True when this server is the final destination of `domain`. */
@@ -155,7 +166,7 @@ export class Addresses {
   }
 
   #row(records: DirectoryRecords, domain: string, foldedLocal: string): Row | null {
-    const select = `SELECT a.mailbox AS mailbox, a.kind AS kind, m.state AS state
+    const select = `SELECT a.mailbox AS mailbox, a.kind AS kind, m.state AS state, m.key_kind AS keyKind
       FROM addresses a JOIN mailboxes m ON m.id = a.mailbox WHERE a.domain = ? AND a.local_index = ?`;
     const index = records.addressIndex(domain, foldedLocal);
     return this.#deps.directory.prepare<Row>(select).get(domain, index) ?? null;

@@ -16,7 +16,7 @@ import { mailboxId, organizationId, randomHexId, type MailboxId, type Organizati
 import type { MailboxRef } from '../keys/mailbox-keys.ts';
 import type { ProviderKind } from '../keys/provider.ts';
 import { Destructions, type Certify } from './destructions.ts';
-import { checkedAddress, checkedNewAddress, requireOwner, type Addresses } from './addresses.ts';
+import { checkedAddress, checkedNewAddress, requireOwner, type Addresses, type KeyKind } from './addresses.ts';
 import { adminUse, checkedName, invalid, notFound, openRecords, refused } from './directory.ts';
 import type { AccountState, DirectoryDeps } from './directory.ts';
 import type { Domains } from './domains.ts';
@@ -29,6 +29,7 @@ export type MailboxAccount = Readonly<{
   state: AccountState;
   address: string;
   displayName: string | null;
+  keyKind: KeyKind;
   aliases: readonly string[];
   hasPassword: boolean;
   createdAtMs: number;
@@ -39,6 +40,8 @@ type NewMailbox = Readonly<{
   displayName?: string | undefined;
   password?: string | undefined;
   credential?: string | undefined;
+  /** `symmetric` unless told. */
+  keyKind?: KeyKind | undefined;
 }>;
 /** `after` is the last id of the page before. */
 type PageRequest = Readonly<{ after?: MailboxId | undefined; limitCount: number }>;
@@ -51,11 +54,12 @@ export type MailboxDeletion = Readonly<{ by: string; eraseFiles: EraseFiles; cer
 type Row = Readonly<{
   id: string;
   state: AccountState;
+  keyKind: KeyKind;
   sealedProfile: Buffer;
   hasPassword: number;
   createdAtMs: number;
 }>;
-const SELECT = `SELECT id, state, sealed_profile AS sealedProfile, sealed_credential IS NOT NULL AS hasPassword,
+const SELECT = `SELECT id, state, key_kind AS keyKind, sealed_profile AS sealedProfile, sealed_credential IS NOT NULL AS hasPassword,
   created_at_ms AS createdAtMs FROM mailboxes WHERE state <> 'deleting'`;
 
 export class MailboxAccounts {
@@ -83,13 +87,21 @@ export class MailboxAccounts {
     const key = await keys.createKey(scope, use, signal);
     using records = await openRecords(this.#deps, organization, use, signal);
     const profile = { address: `${address.local}@${address.domain}`, displayName };
-    const columns = 'id, organization, state, sealed_profile, sealed_credential, created_at_ms';
+    const columns = 'id, organization, state, key_kind, sealed_profile, sealed_credential, created_at_ms';
     directory.transaction(() => {
       if (this.#rootKey(organization).rootKey !== scope.rootKey) throw rootKeyMoved(); // no key stays behind
       const sealedCredential = credential === null ? null : records.sealCredential(mailbox, credential);
       directory
-        .prepare(`INSERT INTO mailboxes (${columns}) VALUES (?,?,?,?,?,?)`)
-        .run(mailbox, organization, 'active', records.sealProfile(mailbox, profile), sealedCredential, nowMs());
+        .prepare(`INSERT INTO mailboxes (${columns}) VALUES (?,?,?,?,?,?,?)`)
+        .run(
+          mailbox,
+          organization,
+          'active',
+          request.keyKind ?? 'symmetric',
+          records.sealProfile(mailbox, profile),
+          sealedCredential,
+          nowMs(),
+        );
       addresses.insert(records, address, { mailbox, kind: 'primary' });
       keys.insertKey(key);
     });
@@ -214,6 +226,7 @@ export class MailboxAccounts {
     return {
       ref: { organization: records.organization, mailbox },
       state: row.state,
+      keyKind: row.keyKind,
       ...records.openProfile(mailbox, row.sealedProfile),
       aliases: aliases.map((entry) => entry.address),
       hasPassword: row.hasPassword === 1,

@@ -10,13 +10,14 @@
  * D4  `stored` is said only after the append is durable.
  * D6  While the key service cannot be reached, a copy is kept waiting in its mailbox instead of being appended: sealed,
  *     durable, and adopted later (mailbox/waiting.ts). Where it refuses, the copy is refused for the time being: then an
- *     operator has decided, and the sender shall know.
+ *     operator has decided, and the sender shall know. For a mailbox of kind `pair` that is always so, and it is adopted
+ *     at once: no key service is asked to deliver.
  * D5  Trace fields come first in every copy, and are the same in all. RFC 5321 §4.4.
  *
  * Called by smtp/. The mailbox key is asked for when a recipient is added: a mailbox whose key is refused is refused by
  * itself, before the message is sent, and does not hold up the others of the same transaction.
  */
-import type { Resolution } from '../accounts/addresses.ts';
+import type { KeyKind, Resolution } from '../accounts/addresses.ts';
 import type { WaitingMailboxes } from '../accounts/waiting-mailboxes.ts';
 import { ServerError } from '../base/errors.ts';
 import type { FolderId, MailboxId } from '../base/ids.ts';
@@ -45,6 +46,8 @@ type DeliveryDeps = RouteDeps &
       openWithoutKey(ref: MailboxRef, principal: Principal): Promise<Inboxed & Disposable>;
     }>;
     waiting: Pick<WaitingMailboxes, 'note'>;
+    /** Has what was kept in a mailbox adopted soon. */
+    adoptSoon(ref: MailboxRef): void;
     nowMs(): number;
   }>;
 
@@ -59,13 +62,13 @@ type Envelope = Readonly<{
   refusesLoops: boolean;
   principal: Principal;
 }>;
-type Recipient = Readonly<{ address: string; ref: MailboxRef }>;
+type Recipient = Readonly<{ address: string; ref: MailboxRef; keyKind: KeyKind }>;
 /** Of one recipient, in the order they were added. `looping`: trace T3. */
 export type RecipientOutcome = Readonly<{ kind: 'stored' } | { kind: 'looping' } | { kind: 'failed'; error: unknown }>;
 
 /** `handedOver`: the store owns what was prepared, whatever became of it. */
 type Copy = {
-  readonly ref: MailboxRef;
+  readonly recipient: Recipient;
   readonly mailbox: Inboxed & Disposable;
   readonly writer: Writer;
   /** `inbox` is null for one that will wait (D6). */
@@ -114,7 +117,7 @@ export class DeliveryTransaction {
   async add(recipient: Recipient, signal?: AbortSignal): Promise<void> {
     const { mailbox } = recipient.ref;
     if (!this.#copies.has(mailbox)) {
-      const copy = await this.#openCopy(recipient.ref, signal);
+      const copy = await this.#openCopy(recipient, signal);
       if (this.#state !== 'open') {
         await close(copy); // discarded meanwhile
         throw givenUp();
@@ -153,23 +156,26 @@ export class DeliveryTransaction {
     if (this.#state !== 'committing') await this.#close();
   }
 
-  async #openCopy(ref: MailboxRef, signal?: AbortSignal): Promise<Copy> {
+  async #openCopy(recipient: Recipient, signal?: AbortSignal): Promise<Copy> {
+    const { ref, keyKind } = recipient;
     const { mailboxes, nowMs } = this.#deps;
     const { principal } = this.#envelope;
     const internalDate = { atMs: nowMs(), zoneMinutes: 0 };
     const scanned = (): ScannedMessage => (this.#scanned ??= this.#scanner.end()); // one scan for all copies
     const message = { internalDate, scanned };
-    const rest = { ref, staged: null, isHandedOver: false, outcome: null };
-    try {
-      const mailbox = await mailboxes.open(ref, principal, signal);
-      const writer = await begun(mailbox, () => mailbox.newMessage(message, signal));
-      return { ...rest, mailbox, writer, waits: false };
-    } catch (error) {
-      if (!isKeyAway(error)) throw error;
-      const mailbox = await mailboxes.openWithoutKey(ref, principal); // D6
-      const writer = await begun(mailbox, () => mailbox.newWaitingMessage(message, signal));
-      return { ...rest, mailbox, writer, waits: true };
+    const rest = { recipient, staged: null, isHandedOver: false, outcome: null };
+    if (keyKind === 'symmetric') {
+      try {
+        const mailbox = await mailboxes.open(ref, principal, signal);
+        const writer = await begun(mailbox, () => mailbox.newMessage(message, signal));
+        return { ...rest, mailbox, writer, waits: false };
+      } catch (error) {
+        if (!isKeyAway(error)) throw error;
+      }
     }
+    const mailbox = await mailboxes.openWithoutKey(ref, principal); // D6
+    const writer = await begun(mailbox, () => mailbox.newWaitingMessage(message, signal));
+    return { ...rest, mailbox, writer, waits: true };
   }
 
   async #store(copy: Copy): Promise<void> {
@@ -177,9 +183,11 @@ export class DeliveryTransaction {
     const { prepared, inbox } = copy.staged;
     copy.isHandedOver = true;
     try {
-      if (inbox === null) await this.#deps.waiting.note(copy.ref, () => copy.mailbox.keepWaiting(prepared));
+      const { ref, keyKind } = copy.recipient;
+      if (inbox === null) await this.#deps.waiting.note(ref, () => copy.mailbox.keepWaiting(prepared));
       else await copy.mailbox.append({ folder: inbox, messages: [{ prepared, flags: [] }] });
       copy.outcome = { kind: 'stored' };
+      if (keyKind === 'pair') this.#deps.adoptSoon(ref);
     } catch (error) {
       copy.outcome = { kind: 'failed', error };
     }

@@ -30,6 +30,8 @@ export class Adoption implements AsyncDisposable {
   readonly #closing = new AbortController();
   readonly #timer: NodeJS.Timeout;
   readonly #told = new Set<MailboxId>();
+  /** By mailbox: one after the other. */
+  readonly #soon = new Map<MailboxId, Promise<boolean>>();
   #round: Promise<void> = Promise.resolve();
   #isRunning = false;
 
@@ -38,6 +40,17 @@ export class Adoption implements AsyncDisposable {
     this.#timer = setInterval(() => {
       if (!this.#isRunning) this.#round = this.run();
     }, deps.everyMs).unref();
+  }
+
+  /** Adopts what waits in one mailbox, without being waited for: it was kept though its key may be at hand. */
+  adoptSoon(ref: MailboxRef): void {
+    if (this.#closing.signal.aborted) return;
+    const before = this.#soon.get(ref.mailbox) ?? Promise.resolve(true);
+    const adopted = before.then(() => this.#adopt(ref));
+    this.#soon.set(ref.mailbox, adopted);
+    void adopted.finally(() => {
+      if (this.#soon.get(ref.mailbox) === adopted) this.#soon.delete(ref.mailbox);
+    });
   }
 
   /** One round over all mailboxes that have waiting mail. Does not throw. */
@@ -60,6 +73,7 @@ export class Adoption implements AsyncDisposable {
     clearInterval(this.#timer);
     this.#closing.abort(new ServerError('shutting-down', { clientText: 'The server is stopping.', retryable: true }));
     await this.#round;
+    await Promise.all(this.#soon.values());
   }
 
   /** False while the keys of its organization cannot be had. */

@@ -110,7 +110,7 @@ export class MailSession {
       case 'suspended':
         return REPLIES.mailboxUnavailable;
       case 'mailbox': {
-        await transaction.delivery.add({ address, ref: answer.ref }, signal);
+        await transaction.delivery.add({ address, ref: answer.ref, keyKind: answer.keyKind }, signal);
         transaction.recipientsCount += 1;
         return REPLIES.recipientOk;
       }

@@ -66,7 +66,11 @@ test('A4 aliases: postmaster in any case, listed, deleted; the primary address i
   const { mailboxes, addresses } = fixture.accounts;
   const ref = await mailboxes.create({ address: 'ann@example.org' });
   await addresses.createAlias('Postmaster@example.org', 'ANN@example.org');
-  expect(await addresses.resolveRecipient('POSTMASTER@example.org')).toEqual({ kind: 'mailbox', ref });
+  expect(await addresses.resolveRecipient('POSTMASTER@example.org')).toEqual({
+    kind: 'mailbox',
+    keyKind: 'symmetric',
+    ref,
+  });
   const listed = (await addresses.list(organization, null)).map((it) => `${it.kind} ${it.address}`);
   expect(listed).toEqual(['alias Postmaster@example.org', 'primary ann@example.org']);
   await expect(addresses.deleteAlias('ann@example.org')).rejects.toMatchObject({ code: 'not-allowed' });

@@ -36,6 +36,7 @@ test('M1 a mailbox has its own key, and appears whole or not at all', async () =
       state: 'active',
       address: 'Ann@example.org',
       displayName: 'Ann Example',
+      keyKind: 'symmetric',
       aliases: [],
       hasPassword: true,
       createdAtMs: 1_000_000,

@@ -26,7 +26,7 @@ async function deliver(
   for (const fault of options.faults ?? []) mailboxes.fail(...fault);
   const { settle = 'together', refusesLoops = true } = options;
   const transaction = delivery.begin({ ...ENVELOPE, settle, refusesLoops });
-  for (const user of options.users) await transaction.add({ address: `${user}@example.org`, ref: refOf(user) });
+  for (const user of options.users) await transaction.add({ address: `${user}@example.org`, ref: refOf(user), keyKind: 'symmetric' });
   await transaction.write(options.body ?? BODY);
   const outcomes = await transaction.commit();
   return { mailboxes, kinds: outcomes.map((outcome) => outcome.kind), users: mailboxes.stored.map((one) => one.user) };
@@ -53,7 +53,7 @@ test('D5 trace fields, then the message as it came; `for` names the only recipie
 test('an empty message still has its trace fields', async () => {
   const { mailboxes, delivery } = memoryDelivery();
   const transaction = delivery.begin(ENVELOPE);
-  await transaction.add({ address: 'bob@example.org', ref: refOf('bob') });
+  await transaction.add({ address: 'bob@example.org', ref: refOf('bob'), keyKind: 'symmetric' });
   await transaction.commit();
   expect(mailboxes.stored[0]!.bytes.toString()).toMatch(/^Return-Path: .*\+0000\r\n$/s);
 });
@@ -109,7 +109,9 @@ describe('D6 while the key service cannot be reached', () => {
     mailboxes.fail('eve', 'newMessage', 'key-unavailable');
     mailboxes.fail('eve', 'newWaitingMessage', 'limit-exceeded');
     const transaction = delivery.begin(ENVELOPE);
-    await expect(transaction.add({ address: 'eve@example.org', ref: refOf('eve') })).rejects.toMatchObject({
+    await expect(
+      transaction.add({ address: 'eve@example.org', ref: refOf('eve'), keyKind: 'symmetric' }),
+    ).rejects.toMatchObject({
       code: 'limit-exceeded',
     });
     await transaction.discard();
@@ -131,8 +133,10 @@ test('a mailbox whose key is refused is refused when it is added; the others go 
   const { mailboxes, delivery } = memoryDelivery();
   mailboxes.fail('eve', 'newMessage', 'key-refused');
   const transaction = delivery.begin(ENVELOPE);
-  await transaction.add({ address: 'bob@example.org', ref: refOf('bob') });
-  await expect(transaction.add({ address: 'eve@example.org', ref: refOf('eve') })).rejects.toMatchObject({
+  await transaction.add({ address: 'bob@example.org', ref: refOf('bob'), keyKind: 'symmetric' });
+  await expect(
+    transaction.add({ address: 'eve@example.org', ref: refOf('eve'), keyKind: 'symmetric' }),
+  ).rejects.toMatchObject({
     code: 'key-refused',
   });
   await transaction.write(BODY);
@@ -152,7 +156,7 @@ describe('D3 discard', () => {
   test('leaves nothing, at any moment, and may be repeated', async () => {
     const { mailboxes, delivery } = memoryDelivery();
     const transaction = delivery.begin(ENVELOPE);
-    await transaction.add({ address: 'bob@example.org', ref: refOf('bob') });
+    await transaction.add({ address: 'bob@example.org', ref: refOf('bob'), keyKind: 'symmetric' });
     const write = transaction.write(BODY);
     await Promise.all([write, transaction.discard(), transaction.discard()]);
     expect((await transaction.commit()).map((outcome) => outcome.kind)).toEqual(['failed']);
@@ -164,7 +168,7 @@ describe('D3 discard', () => {
     const gate = Promise.withResolvers<undefined>();
     mailboxes.gates.set('newMessage', gate.promise);
     const transaction = delivery.begin(ENVELOPE);
-    const adding = transaction.add({ address: 'bob@example.org', ref: refOf('bob') });
+    const adding = transaction.add({ address: 'bob@example.org', ref: refOf('bob'), keyKind: 'symmetric' });
     await transaction.discard();
     gate.resolve(undefined);
     await expect(adding).rejects.toMatchObject({ code: 'shutting-down' });
@@ -176,7 +180,7 @@ describe('D3 discard', () => {
     const gate = Promise.withResolvers<undefined>();
     mailboxes.gates.set('append', gate.promise);
     const transaction = delivery.begin(ENVELOPE);
-    await transaction.add({ address: 'bob@example.org', ref: refOf('bob') });
+    await transaction.add({ address: 'bob@example.org', ref: refOf('bob'), keyKind: 'symmetric' });
     await transaction.write(BODY);
     let isTold = false;
     const commit = transaction.commit().then((outcomes) => {

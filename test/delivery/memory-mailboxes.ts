@@ -25,6 +25,7 @@ export class MemoryMailboxes {
   readonly stored: { user: string; bytes: Buffer; subject: string | undefined }[] = [];
   /** What was kept waiting, in order. */
   readonly waiting: { user: string; bytes: Buffer }[] = [];
+  readonly adoptedSoon: string[] = [];
   readonly faults = new Map<string, ErrorCode>();
   readonly gates = new Map<Step, Promise<unknown>>();
   openHandles = 0;
@@ -124,9 +125,9 @@ export const memoryAddresses = {
     if (domain !== 'example.org' && domain !== 'mx.example.org') return { kind: 'unknown-domain' };
     if (local === 'gone') return { kind: 'suspended' };
     if (local === 'broken') throw new ServerError('key-unavailable', { clientText: 'x', retryable: true });
-    if (local === 'b.alias') return { kind: 'mailbox', ref: refOf('bob') };
+    if (local === 'b.alias') return { kind: 'mailbox', ref: refOf('bob'), keyKind: 'symmetric' };
     const isKnown = /^(?:bob|eve|joe|postmaster|u\d+|jos\u00e9)$/.test(local);
-    return isKnown ? { kind: 'mailbox', ref: refOf(local) } : { kind: 'unknown-user' };
+    return isKnown ? { kind: 'mailbox', ref: refOf(local), keyKind: 'symmetric' } : { kind: 'unknown-user' };
   },
 };
 
@@ -136,6 +137,7 @@ export function memoryDelivery() {
     mailboxes,
     addresses: memoryAddresses,
     waiting: { note: (_ref, keep) => keep() },
+    adoptSoon: ({ mailbox }) => void mailboxes.adoptedSoon.push(mailbox),
     hostname: 'mx.example.org',
     nowMs: () => NOW_MS,
   });

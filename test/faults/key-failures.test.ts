@@ -232,6 +232,40 @@ test('a refusal purges the keys of the whole organization at once, and is probed
   expect(world.callsCount() - before).toBe(3);
 });
 
+test('W11 a mailbox with a key pair: mail gets in without its key, and is read like any other', async () => {
+  const world = await started('local');
+  const ref = await world.addUser('pat', 'pair');
+  const audited = (): (string | null)[] => world.admin.audit.list({ limit: 1000 }).map((row) => row.purpose);
+  const client = await loggedIn(world, 'pat');
+  await client.select('INBOX');
+  client.send('i IDLE\r\n');
+  expect(await client.nextLine()).toMatch(/^\+/);
+  for (const way of ['smtp', 'lmtp'] as const) {
+    expect(await world.deliver(way, 'pat', MESSAGE.replace('sealed', `by ${way}`))).toMatch(/^250 /);
+    expect(await client.nextLine()).toMatch(/^\* \d EXISTS/);
+  }
+  client.send('DONE\r\n');
+  expect(await client.nextLine()).toMatch(/^i OK/);
+  const fetched = await client.fetchAll('1:2');
+  expect(fetched.map(({ bytes }) => /Subject: (.*)\r/.exec(bytes.toString())?.[1])).toEqual(['by smtp', 'by lmtp']);
+  expect(await said(client, 'UID SEARCH TEXT needle')).toMatch(/SEARCH.*1.*2\nOK|SEARCH.*1:2\nOK/);
+  expect(await said(client, 'UID MOVE 1 Archive')).toMatch(/^OK/);
+  using mailbox = await world.mailboxes.open(ref, { protocol: 'test' });
+  const rootKey = world.accounts.organizations.rootKey(ref.organization);
+  expect(await mailbox.rotateKey({ rootKey, onProgress: () => undefined })).toMatchObject({ epoch: 2 });
+  expect(await said(client, 'UID FETCH 2 (BODY.PEEK[])')).toMatch(/OK/);
+
+  // With the key service out of reach mail gets in just the same: nobody asks for it.
+  world.advance(MINUTE_MS - 1);
+  world.fail('unreachable');
+  expect(await world.deliver('smtp', 'pat', MESSAGE)).toMatch(/^250 /);
+  world.fail(null);
+  world.advance(SETTLED_MS);
+  await world.adoption.run();
+  expect(await client.select('INBOX')).toMatchObject({ exists: 2 });
+  expect(audited()).not.toContain('append');
+});
+
 test('many sessions that need one key cause one call', async () => {
   const world = await started('local');
   const clients = await Promise.all(Array.from({ length: 20 }, () => loggedIn(world)));

@@ -58,7 +58,7 @@ export type KeyWorld = AsyncDisposable &
     callsCount(): number;
     /** Lets time pass for keys and their pauses. */
     advance(ms: number): void;
-    addUser(local: string): Promise<MailboxRef>;
+    addUser(local: string, keyKind?: 'symmetric' | 'pair'): Promise<MailboxRef>;
     run<Name extends OperationName>(name: Name, input: OperationInput<Name>): Promise<unknown>;
     login(local: string): Promise<ImapClient>;
     deliver(way: 'smtp' | 'lmtp', local: string, message: string | Uint8Array): Promise<string>;
@@ -129,15 +129,18 @@ export async function keyWorld(provider: 'local' | 'aws'): Promise<KeyWorld> {
     heldOutputGraceMs: HELD_OUTPUT_GRACE_MS,
   });
   keys.onRefusal(imap.expireOutput);
+  const { waitingMailboxes } = accounts;
+  const adoption = new Adoption({ waitingMailboxes, mailboxes, logger: QUIET, everyMs: 3_600_000 });
   const delivery = new Delivery({
     addresses: accounts.addresses,
     mailboxes,
-    waiting: accounts.waitingMailboxes,
+    waiting: waitingMailboxes,
+    adoptSoon: (ref) => {
+      adoption.adoptSoon(ref);
+    },
     hostname,
     nowMs: Date.now,
   });
-  const { waitingMailboxes } = accounts;
-  const adoption = new Adoption({ waitingMailboxes, mailboxes, logger: QUIET, everyMs: 3_600_000 });
   const smtpConfig = { ...config.smtp, mx: { ...config.smtp.mx, listen }, lmtp: { ...config.smtp.lmtp, listen } };
   const smtp = createSmtpListeners({ config: smtpConfig, hostname, tls, delivery, logger: QUIET });
   const [bound, { imap: imapPorts }] = [await smtp.start(), await imap.start()];
@@ -177,7 +180,7 @@ export async function keyWorld(provider: 'local' | 'aws'): Promise<KeyWorld> {
       gate.nowMs += ms;
       keys.sweep();
     },
-    addUser: (local) => accounts.mailboxes.create({ address: `${local}@${DOMAIN}`, password: 'pw' }),
+    addUser: (local, keyKind) => accounts.mailboxes.create({ address: `${local}@${DOMAIN}`, password: 'pw', keyKind }),
     run: async (name, input) => {
       const { input: schema, run } = operations[name] as unknown as {
         input: { parse(value: unknown): unknown };

@@ -86,7 +86,14 @@ async function kmsWorld() {
     kms,
     clock,
     keys,
-    delivery: new Delivery({ addresses, mailboxes, waiting, hostname: 'mx', nowMs: Date.now }),
+    delivery: new Delivery({
+      addresses,
+      mailboxes,
+      waiting,
+      adoptSoon: () => undefined,
+      hostname: 'mx',
+      nowMs: Date.now,
+    }),
     mailboxes,
   };
 }
@@ -104,7 +111,7 @@ async function deliver(delivery: Delivery, user: number): Promise<MailboxRef> {
     settle: 'together',
     refusesLoops: true,
   });
-  await transaction.add({ address, ref: resolution.ref });
+  await transaction.add({ address, ref: resolution.ref, keyKind: 'symmetric' });
   await transaction.write(Buffer.from('Subject: hi\r\n\r\nx\r\n'));
   expect(await transaction.commit()).toEqual([{ kind: 'stored' }]);
   return resolution.ref;

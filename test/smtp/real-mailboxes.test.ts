@@ -19,7 +19,7 @@ async function start(options: Readonly<{ hasDirectoryKey?: boolean }> = {}) {
   for (const ref of Object.values(users)) (await world.open(ref))[Symbol.dispose](); // its folders are made
   const resolveRecipient = async (address: string) => {
     const ref = users[address.split('@')[0] as keyof typeof users] as MailboxRef | undefined;
-    return ref ? ({ kind: 'mailbox', ref } as const) : ({ kind: 'unknown-user' } as const);
+    return ref ? ({ kind: 'mailbox', ref, keyKind: 'symmetric' } as const) : ({ kind: 'unknown-user' } as const);
   };
   const { mailboxes } = world;
   const waiting = { note: <T>(_ref: MailboxRef, keep: () => Promise<T>) => keep() };
@@ -27,6 +27,7 @@ async function start(options: Readonly<{ hasDirectoryKey?: boolean }> = {}) {
     addresses: { resolveRecipient },
     mailboxes,
     waiting,
+    adoptSoon: () => undefined,
     hostname: 'mx',
     nowMs: Date.now,
   });

@@ -7,7 +7,13 @@ import { openSession, type Session } from './session.ts';
 import { confirmLoss, newPassword, table, timeText, type Terminal } from './terminal.ts';
 
 type Listed = OperationAnswer<'mailbox.list'>[number];
-type CreateOptions = Readonly<{ name?: string; password: boolean; passwordFile?: string; generate?: boolean }>;
+type CreateOptions = Readonly<{
+  name?: string;
+  password: boolean;
+  passwordFile?: string;
+  generate?: boolean;
+  keyPair?: boolean;
+}>;
 const GENERATED_PASSWORD_BYTES = 15;
 
 export function addMailboxCommands(program: Command, terminal: Terminal): void {
@@ -20,6 +26,7 @@ export function addMailboxCommands(program: Command, terminal: Terminal): void {
     .option('--name <text>', "the user's name; stored encrypted")
     .option('--password-file <file>', 'read the password from the first line of this file')
     .option('--generate', 'make a random password and print it once')
+    .option('--key-pair', 'incoming mail is sealed to its public key, and no key service is asked to deliver it')
     .option('--no-password', 'set none: nobody can log in before sealpost password set')
     .addHelpText(
       'after',
@@ -31,7 +38,12 @@ export function addMailboxCommands(program: Command, terminal: Terminal): void {
     .action(async (address: string, options: CreateOptions, command: Command) => {
       const session = await openSession(command, terminal);
       const password = await passwordOf(options, terminal);
-      const made = await session.ask('mailbox.create', { address, displayName: options.name, password });
+      const made = await session.ask('mailbox.create', {
+        address,
+        displayName: options.name,
+        password,
+        keyKind: options.keyPair === true ? 'pair' : 'symmetric',
+      });
       const shown = options.generate === true ? { ...made, password } : made;
       session.print(shown, () => {
         const told = options.generate === true ? ` Its password, shown only now: ${password ?? ''}` : '';

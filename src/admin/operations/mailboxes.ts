@@ -8,7 +8,12 @@ const PAGE_MAX_COUNT = 200;
 const named = z.strictObject({ address: z.string() });
 
 const create = operation(
-  z.strictObject({ address: z.string(), displayName: z.string().optional(), password: z.string().optional() }),
+  z.strictObject({
+    address: z.string(),
+    displayName: z.string().optional(),
+    password: z.string().optional(),
+    keyKind: z.enum(['symmetric', 'pair']).optional(),
+  }),
   async (input, context, signal) => {
     await context.accounts.mailboxes.create(input, signal);
     return context.accounts.mailboxes.require(input.address, signal);
