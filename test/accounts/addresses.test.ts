@@ -43,7 +43,7 @@ test('A1 equal local parts in two domains are two addresses', async () => {
     await mailboxes.create({ address: 'ann@example.net' }),
   ];
   const found = await Promise.all(['ann@example.org', 'ann@example.net'].map((it) => addresses.resolveRecipient(it)));
-  expect(found).toEqual(refs.map((ref) => ({ kind: 'mailbox', ref })));
+  expect(found).toEqual(refs.map((ref) => ({ kind: 'mailbox', keyKind: 'symmetric', ref })));
 });
 
 test('A3 without the directory key a lookup of our domain throws, retryably while the key is merely out of reach', async () => {

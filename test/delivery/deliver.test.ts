@@ -26,7 +26,8 @@ async function deliver(
   for (const fault of options.faults ?? []) mailboxes.fail(...fault);
   const { settle = 'together', refusesLoops = true } = options;
   const transaction = delivery.begin({ ...ENVELOPE, settle, refusesLoops });
-  for (const user of options.users) await transaction.add({ address: `${user}@example.org`, ref: refOf(user), keyKind: 'symmetric' });
+  for (const user of options.users)
+    await transaction.add({ address: `${user}@example.org`, ref: refOf(user), keyKind: 'symmetric' });
   await transaction.write(options.body ?? BODY);
   const outcomes = await transaction.commit();
   return { mailboxes, kinds: outcomes.map((outcome) => outcome.kind), users: mailboxes.stored.map((one) => one.user) };
