@@ -25,6 +25,7 @@ const words = {
   displayName: freshWord('ü'),
   local: freshWord(),
   alias: freshWord(),
+  pairLocal: freshWord(),
   password: freshWord(),
   wrongPassword: freshWord(),
   unknownUser: freshWord(),
@@ -158,6 +159,7 @@ async function setUp(server: TestServer): Promise<void> {
     [['org', 'create', words.organization], ''],
     [['domain', 'create', DOMAIN], ''],
     [['mailbox', 'create', `${words.local}@${DOMAIN}`, '--name', words.displayName], `${words.password}\n`],
+    [['mailbox', 'create', `${words.pairLocal}@${DOMAIN}`, '--key-pair', '--no-password'], ''],
     [['alias', 'create', `${words.alias}@${DOMAIN}`, `${words.local}@${DOMAIN}`], ''],
     [['mailbox', 'list'], ''],
     [['alias', 'list'], ''],
@@ -173,11 +175,13 @@ async function mailIn(server: TestServer): Promise<void> {
     using client = await SmtpClient.open(server.ports[protocol], protocol);
     await client.ask(`${protocol === 'smtp' ? 'EHLO' : 'LHLO'} ${words.helo}.example.net`);
     const from = `${words.envelopeSender}@example.net`;
-    for (const to of [words.local, words.alias]) {
+    for (const to of [words.local, words.alias, words.pairLocal]) {
       expect(await client.deliver({ from, to: [`${to}@${DOMAIN}`], message: canaryMessage() })).toMatch(/^250 /);
     }
     const large = canaryMessage(`${words.largeBody}\r\n`.repeat(20_000));
-    expect(await client.deliver({ from, to: [`${words.local}@${DOMAIN}`], message: large })).toMatch(/^250 /);
+    for (const to of [words.local, words.pairLocal]) {
+      expect(await client.deliver({ from, to: [`${to}@${DOMAIN}`], message: large })).toMatch(/^250 /);
+    }
     const unknown = await client.deliver({ from, to: [`${words.unknownRecipient}@${DOMAIN}`], message: large });
     expect(unknown).toMatch(/^550 /);
     expect(await client.ask(`${words.badCommand} ${words.unknownRecipient}`)).toMatch(/^5/);
