@@ -106,6 +106,7 @@ async function startServer(config: Config, running: AsyncDisposableStack, observ
     freeSpaceReserveBytes: config.store.freeSpaceReserveBytes,
     checkpointer,
     keys,
+    quotaOf: (mailbox) => accounts.mailboxes.quota({ mailbox }),
     onFailure,
   });
   running.defer(() => mailboxes.close());
@@ -168,6 +169,7 @@ async function startServer(config: Config, running: AsyncDisposableStack, observ
         imap.endSessions(of, text);
       },
       closeIdleMailboxes: () => mailboxes.closeIdle(),
+      usageOf: (ref) => mailboxes.usage(ref),
       receipts,
       keyJobs,
       keyringFile: config.keys.localKeyring.file,

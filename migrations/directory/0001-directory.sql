@@ -52,6 +52,8 @@ CREATE TABLE mailboxes (
   id TEXT PRIMARY KEY,
   organization TEXT NOT NULL REFERENCES organizations (id),
   state TEXT NOT NULL CHECK (state IN ('active', 'suspended', 'deleting')),
+  quota_bytes INTEGER,               -- NULL: without a limit; so the next one
+  quota_messages INTEGER,
   key_kind TEXT NOT NULL CHECK (key_kind IN ('symmetric', 'pair')),
   sealed_profile BLOB NOT NULL,      -- record 'mailbox-profile': primary address, display name
   sealed_credential BLOB,            -- record 'credential': the password hash; NULL while none is set

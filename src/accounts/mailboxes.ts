@@ -43,6 +43,8 @@ type NewMailbox = Readonly<{
   /** `symmetric` unless told. */
   keyKind?: KeyKind | undefined;
 }>;
+/** Null: without a limit. */
+type MailboxQuota = Readonly<{ maxBytes: number | null; maxMessagesCount: number | null }>;
 /** `after` is the last id of the page before. */
 type PageRequest = Readonly<{ after?: MailboxId | undefined; limitCount: number }>;
 type MailboxAccountsDeps = DirectoryDeps & Readonly<{ domains: Domains; addresses: Addresses; passwords: Passwords }>;
@@ -146,6 +148,24 @@ export class MailboxAccounts {
     if (changes === 0) throw notFound('There is no such mailbox.');
     if (state === 'suspended') this.#deps.keys.forgetMailbox(ref);
     await this.#deps.directory.durable();
+  }
+
+  /** What a mailbox may hold; null: without a limit. */
+  quota({ mailbox }: Pick<MailboxRef, 'mailbox'>): MailboxQuota {
+    const select = 'SELECT quota_bytes AS maxBytes, quota_messages AS maxMessagesCount FROM mailboxes WHERE id = ?';
+    return (
+      this.#deps.directory.prepare<MailboxQuota>(select).get(mailbox) ?? { maxBytes: null, maxMessagesCount: null }
+    );
+  }
+
+  /** Sets what a mailbox may hold; it may hold more already. Durable when it resolves. Throws ServerError 'not-found'. */
+  async setQuota({ mailbox, organization }: MailboxRef, { maxBytes, maxMessagesCount }: MailboxQuota): Promise<void> {
+    const { directory } = this.#deps;
+    const update = `UPDATE mailboxes SET quota_bytes = ?, quota_messages = ?
+      WHERE id = ? AND organization = ? AND state <> 'deleting'`;
+    const { changes } = directory.prepare(update).run(maxBytes, maxMessagesCount, mailbox, organization);
+    if (changes === 0) throw notFound('There is no such mailbox.');
+    await directory.durable();
   }
 
   /** Hashes and stores a new password. Throws ServerError 'invalid-argument', 'not-found', 'limit-exceeded', key-*. */

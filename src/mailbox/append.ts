@@ -40,7 +40,7 @@ export type PreparedMessage = Readonly<{
 
 const MESSAGE_KEY_BYTES = 32;
 
-/** Begins a message. Throws ServerError 'key-*' when the mailbox key cannot be had, 'storage-full'. */
+/** Begins a message. Throws ServerError 'key-*' when the mailbox key cannot be had, 'storage-full', 'over-quota'. */
 export async function newMessage(
   session: MailboxSession,
   options: NewMessageOptions,
@@ -48,6 +48,7 @@ export async function newMessage(
 ): Promise<MessageWriter> {
   await withKeys(session, { purpose: 'append', signal }, (ring) => ring.current());
   await session.space.check();
+  session.store.checkRoom(session.quota());
   return new MessageWriter(session, options);
 }
 
@@ -118,7 +119,7 @@ export type AppendedMessages = Readonly<{ uidValidity: number; uids: readonly Ui
 
 /**
  * Gives prepared messages their rows, all or none; on disk when it resolves. On failure they are discarded.
- * Throws ServerError 'not-found' (the folder), 'key-*', 'storage-*', 'limit-exceeded' (keywords).
+ * Throws ServerError 'not-found' (the folder), 'key-*', 'storage-*', 'over-quota', 'limit-exceeded' (keywords).
  */
 export async function appendMessages(
   session: MailboxSession,
@@ -131,7 +132,7 @@ export async function appendMessages(
   const { folder, messages } = target;
   try {
     const done = await withKeys(session, { purpose: 'append', signal }, async (ring) =>
-      session.store.messages.append(folder, await sealRows(session, messages, ring)),
+      session.store.messages.append(folder, await sealRows(session, messages, ring), session.quota()),
     );
     if (!done) throw noSuchFolder();
     session.notifier.notify({ folder, highestModSeq: done.highestModSeq });

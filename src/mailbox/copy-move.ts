@@ -12,7 +12,7 @@ import { KeyRing, withKeys, type MailboxSession } from './session.ts';
 
 export type CopyRequest = Readonly<{ source: FolderId; target: FolderId; ranges: readonly UidRange[] }>;
 
-/** Copies, all or none. Throws ServerError 'not-found' (target), 'key-*', 'content-damaged', 'storage-*'. */
+/** Copies, all or none. Throws ServerError 'not-found' (target), 'key-*', 'content-damaged', 'storage-*', 'over-quota'. */
 export function copy(session: MailboxSession, request: CopyRequest, signal?: AbortSignal): Promise<CopyResult> {
   return transfer(session, { ...request, removeSource: false }, signal);
 }
@@ -57,7 +57,7 @@ async function wrapAndCopy(
     await ring.current();
     for (const row of rows) wrapped.push(await rewrap(session, row, ring));
   }
-  return messages.copy(wrapped, request);
+  return messages.copy(wrapped, { ...request, quota: session.quota() });
 }
 
 async function rewrap(session: MailboxSession, row: SealedRow, ring: KeyRing): Promise<WrappedRow & { from: Uid }> {

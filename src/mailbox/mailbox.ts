@@ -5,6 +5,7 @@
 import type { FolderId, ModSeq, Uid } from '../base/ids.ts';
 import type { MailboxRef } from '../keys/mailbox-keys.ts';
 import type { UidRange } from '../store/messages.ts';
+import type { Usage } from '../store/quota.ts';
 import {
   appendMessages,
   newMessage,
@@ -149,6 +150,10 @@ export class Mailbox implements Disposable {
 
   keepWaiting(prepared: PreparedMessage): Promise<void> {
     return keepWaiting(this.#session, prepared);
+  }
+
+  usage(): Usage {
+    return this.#session.store.usage();
   }
 
   get hasWaiting(): boolean {

@@ -12,6 +12,7 @@ import type { Checkpointer } from '../db/checkpointer.ts';
 import type { KeyService } from '../keys/key-service.ts';
 import type { MailboxRef } from '../keys/mailbox-keys.ts';
 import { FreeSpace } from '../store/free-space.ts';
+import type { Quota, Usage } from '../store/quota.ts';
 import { eraseMailbox, MailboxStore } from '../store/mailbox-store.ts';
 import { ensureDefaultFolders } from './folders.ts';
 import { Mailbox } from './mailbox.ts';
@@ -28,6 +29,8 @@ type MailboxesOptions = Readonly<{
   freeSpaceReserveBytes: number;
   checkpointer: Checkpointer;
   keys: KeyService;
+  /** What a mailbox may hold, at the moment. */
+  quotaOf(mailbox: MailboxId): Quota | null;
   onFailure(error: Error): void;
 }>;
 
@@ -82,7 +85,8 @@ export class Mailboxes {
       const { keys } = this.#options;
       const { notifier } = entry;
       const store = await entry.store;
-      const shared = { keys, texts: this.#texts, space: this.#space, limits: LIMITS };
+      const quota = (): Quota | null => this.#options.quotaOf(ref.mailbox);
+      const shared = { keys, texts: this.#texts, space: this.#space, limits: LIMITS, quota };
       const session: MailboxSession = { ...shared, ref, store, notifier, principal };
       if (withFolders && !entry.ready) {
         await ensureDefaultFolders(session, signal);
@@ -95,6 +99,12 @@ export class Mailboxes {
       release.dispose();
       throw error;
     }
+  }
+
+  /** What a mailbox holds; its key is not needed. */
+  async usage(ref: MailboxRef): Promise<Usage> {
+    using mailbox = await this.openWithoutKey(ref, { protocol: 'admin' });
+    return mailbox.usage();
   }
 
   get openCount(): number {

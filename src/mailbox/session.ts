@@ -16,6 +16,7 @@ import type { MailboxKeyLease, MailboxRef } from '../keys/mailbox-keys.ts';
 import { EpochMoved } from '../store/epoch.ts';
 import type { FreeSpace } from '../store/free-space.ts';
 import type { MailboxStore } from '../store/mailbox-store.ts';
+import type { Quota } from '../store/quota.ts';
 import type { Principal } from './model.ts';
 import type { Notifier } from './notify.ts';
 import type { TextExtractor } from './text-extractor.ts';
@@ -36,6 +37,8 @@ export type MailboxSession = Readonly<{
   texts: TextExtractor;
   space: FreeSpace;
   limits: MailboxLimits;
+  /** As it is at the moment. */
+  quota(): Quota | null;
   principal: Principal;
 }>;
 

@@ -27,6 +27,7 @@ export async function newWaitingMessage(
   await publicKey(session, signal);
   checkRoom(session);
   await session.space.check();
+  session.store.checkRoom(session.quota());
   return new MessageWriter(session, options);
 }
 
@@ -40,7 +41,7 @@ export async function keepWaiting(session: MailboxSession, prepared: PreparedMes
       const { epoch, key } = await publicKey(session);
       const context = { kind: 'message-key', ...session.ref, epoch, message, body: staged.body, commitment } as const;
       const sealedKey = await sealMessageKey(key, context, messageKey, sizeBytes);
-      await session.store.waiting.insert({ ...prepared, message, epoch, sealedKey });
+      await session.store.waiting.insert({ ...prepared, message, epoch, sealedKey }, session.quota());
     });
     messageKey[Symbol.dispose]();
   } catch (error) {

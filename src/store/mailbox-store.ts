@@ -11,6 +11,7 @@ import { BodyStore } from './bodies.ts';
 import { FolderStore } from './folders.ts';
 import { MessageKeyStore } from './message-keys.ts';
 import { MessageStore } from './messages.ts';
+import { requireRoom, usageOf, type Quota, type Usage } from './quota.ts';
 import { WaitingStore } from './waiting.ts';
 
 type MailboxStoreOptions = Readonly<{
@@ -60,6 +61,16 @@ export class MailboxStore {
     });
     await bodies.prepare();
     return new MailboxStore(database, bodies);
+  }
+
+  /** What the mailbox holds. */
+  usage(): Usage {
+    return usageOf(this.#database);
+  }
+
+  /** Throws ServerError 'over-quota' where not even an empty message has room. */
+  checkRoom(quota: Quota | null): void {
+    requireRoom(this.#database, quota, { sizeBytes: 0, messagesCount: 1 });
   }
 
   async close(): Promise<void> {

@@ -29,6 +29,7 @@ import type { Database } from '../db/database.ts';
 import { insertBody, type BodyStore, type NewBody } from './bodies.ts';
 import { EpochMoved, requireEpoch } from './epoch.ts';
 import { nextModSeq } from './folders.ts';
+import { requireRoom, sizeOf, type Quota } from './quota.ts';
 import type { WaitingMessage } from './waiting.ts';
 
 export type UidRange = Readonly<{ first: number; last: number }>;
@@ -114,6 +115,8 @@ const toSealedRow = (record: SealedRecord): SealedRow => ({
   commitment: record.commitment,
   sealedSummary: record.sealed_summary,
 });
+
+type CopyPlaces = Readonly<{ source: FolderId; target: FolderId; removeSource: boolean; quota: Quota | null }>;
 
 export class MessageStore {
   readonly #database: Database;
@@ -203,12 +206,17 @@ export class MessageStore {
       .map((record) => record.uid as Uid);
   }
 
-  /** Inserts messages in one transaction. Null when the folder is gone. Throws EpochMoved. */
-  async append(folder: FolderId, rows: readonly NewMessageRow[]): Promise<(FolderState & { uids: Uid[] }) | null> {
+  /** Inserts messages in one transaction. Null when the folder is gone. Throws EpochMoved, ServerError 'over-quota'. */
+  async append(
+    folder: FolderId,
+    rows: readonly NewMessageRow[],
+    quota: Quota | null,
+  ): Promise<(FolderState & { uids: Uid[] }) | null> {
     const done = this.#database.transaction(() => {
       requireEpoch(this.#database, ...rows);
       const state = this.state(folder);
       if (!state) return null;
+      requireRoom(this.#database, quota, sizeOf(rows));
       const seq = nextModSeq(this.#database);
       const savedAtMs = Date.now();
       const uids = rows.map((row, index) => {
@@ -268,12 +276,12 @@ export class MessageStore {
   /**
    * Gives rows of `target` to existing bodies. `rows` pair a source UID with the key wrapped for its new row.
    * A source that vanished meanwhile is left out. A copy that fails takes back what it did; a move stays half done,
-   * with each message in one of the folders. Null when the target is gone. Throws EpochMoved; but a move that has
-   * begun then says that it `isComplete` not: the rest needs to be wrapped anew.
+   * with each message in one of the folders. Null when the target is gone. Throws ServerError 'over-quota' for a copy, and
+   * EpochMoved; but a move that has begun then says that it `isComplete` not: the rest needs to be wrapped anew.
    */
   async copy(
     rows: readonly (WrappedRow & { from: Uid })[],
-    places: Readonly<{ source: FolderId; target: FolderId; removeSource: boolean }>,
+    places: CopyPlaces,
   ): Promise<(FolderState & { pairs: { from: Uid; to: Uid }[]; isComplete: boolean }) | null> {
     const pairs: { from: Uid; to: Uid }[] = [];
     let isComplete = true;
@@ -334,11 +342,8 @@ export class MessageStore {
     this.#database.prepare('UPDATE bodies SET sealed_search_text = ? WHERE id = ?').run(sealed, bodyRow);
   }
 
-  #copyBatch(
-    rows: readonly (WrappedRow & { from: Uid })[],
-    places: Readonly<{ source: FolderId; target: FolderId; removeSource: boolean }>,
-  ): { from: Uid; to: Uid }[] | null {
-    const { source, target, removeSource } = places;
+  #copyBatch(rows: readonly (WrappedRow & { from: Uid })[], places: CopyPlaces): { from: Uid; to: Uid }[] | null {
+    const { source, target, removeSource, quota } = places;
     requireEpoch(this.#database, ...rows);
     const state = this.state(target);
     if (!state) return null;
@@ -355,6 +360,7 @@ export class MessageStore {
       inserted.push(old);
       pairs.push({ from: row.from, to });
     }
+    if (!removeSource) requireRoom(this.#database, quota, sizeOf(inserted)); // before they are counted
     this.#count(target, { rows: inserted, sign: 1 });
     this.#advance(target, { modSeq: seq, uidNext: state.uidNext + inserted.length });
     if (removeSource)

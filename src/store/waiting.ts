@@ -11,6 +11,7 @@ import { bodyId, messageId, type BodyId, type Epoch, type MessageId } from '../b
 import type { Database } from '../db/database.ts';
 import { insertBody, type NewBody } from './bodies.ts';
 import { requireEpoch } from './epoch.ts';
+import { requireRoom, sizeOf, type Quota } from './quota.ts';
 
 type NewWaitingMessage = NewBody & Readonly<{ message: MessageId; epoch: Epoch; sealedKey: Uint8Array }>;
 export type WaitingMessage = Readonly<{
@@ -46,10 +47,11 @@ export class WaitingStore {
     this.#database = database;
   }
 
-  /** Keeps a message; on disk when it resolves. Throws EpochMoved. */
-  async insert(row: NewWaitingMessage): Promise<void> {
+  /** Keeps a message; on disk when it resolves. Throws EpochMoved, ServerError 'over-quota'. */
+  async insert(row: NewWaitingMessage, quota: Quota | null): Promise<void> {
     this.#database.transaction(() => {
       requireEpoch(this.#database, row);
+      requireRoom(this.#database, quota, sizeOf([row]));
       const bodyRow = insertBody(this.#database, row);
       const columns = 'body, saved_at_ms, message, epoch, sealed_key';
       this.#database

@@ -342,3 +342,21 @@ test('status shows what the key service was asked', async () => {
   expect(out).toMatch(/key failures +disabled 1/);
   expect(out).toMatch(/directory key cache +\d+ hits, \d+ misses/);
 });
+
+test('mailbox quota shows and sets what a mailbox may hold', async () => {
+  await using admin = await openAdmin();
+  for (const line of [
+    'org create Example',
+    'domain create example.org',
+    'mailbox create ann@example.org --no-password',
+  ])
+    expect(await admin.run(line)).toMatchObject({ code: 0 });
+  const quota = (options: string) => admin.json(`mailbox quota ann@example.org ${options}`);
+  const none = { address: 'ann@example.org', maxBytes: null, maxMessagesCount: null, sizeBytes: 0, messagesCount: 0 };
+  expect(await quota('')).toEqual(none);
+  expect(await quota('--size 5G')).toEqual({ ...none, maxBytes: 5 * 2 ** 30 });
+  expect(await quota('--messages 100')).toEqual({ ...none, maxBytes: 5 * 2 ** 30, maxMessagesCount: 100 });
+  expect(await quota('--size none')).toEqual({ ...none, maxMessagesCount: 100 });
+  expect((await admin.run('mailbox quota ann@example.org')).out).toMatch(/messages +0 +100\n/);
+  expect(await admin.run('mailbox quota ann@example.org --size lots')).toMatchObject({ code: 2 });
+});

@@ -45,6 +45,7 @@ export async function openAdmin(overrides: Partial<AdminContext> = {}): Promise<
     maxOpenCount: 100,
     freeSpaceReserveBytes: 0,
     checkpointer,
+    quotaOf: (mailbox) => base.accounts.mailboxes.quota({ mailbox }),
     keys: base.keys,
     onFailure,
   });
@@ -60,6 +61,7 @@ export async function openAdmin(overrides: Partial<AdminContext> = {}): Promise<
     keyringLock: new KeyringLock(),
     endSessions: ({ mailbox }, text) => void ended.push(`${mailbox ?? 'organization'}: ${text}`),
     closeIdleMailboxes: () => Promise.resolve(3),
+    usageOf: (ref) => mailboxes.usage(ref),
     receipts: new Receipts(join(base.folder, 'receipts'), () => base.nowMs),
     eraseFiles: (ref) => Promise.resolve(void erased.push(ref.mailbox)),
     state: () => ({

@@ -112,6 +112,7 @@ export async function keyWorld(provider: 'local' | 'aws'): Promise<KeyWorld> {
     maxOpenCount: 100,
     freeSpaceReserveBytes: 0,
     checkpointer,
+    quotaOf: () => null,
     keys,
     onFailure,
   });

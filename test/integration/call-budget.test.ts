@@ -75,6 +75,7 @@ async function kmsWorld() {
     maxOpenCount: 4, // fewer than are in use: opening a mailbox again costs no call either
     freeSpaceReserveBytes: 0,
     checkpointer,
+    quotaOf: () => null,
     keys,
     onFailure,
   });

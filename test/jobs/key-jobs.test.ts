@@ -84,6 +84,7 @@ function worldOf(
     maxOpenCount: 10,
     freeSpaceReserveBytes: 0,
     checkpointer,
+    quotaOf: () => null,
     keys,
     onFailure,
   });

@@ -133,3 +133,16 @@ describe('real mailboxes', () => {
     for (const file of filesUnder(world.directory)) expect(readFileSync(file).includes('canary-body')).toBe(false);
   });
 });
+
+test('a full mailbox is told at RCPT, and one that the message would overfill after the data; the others get theirs', async () => {
+  const { world, users, mx, lmtp } = await start();
+  world.limit({ maxBytes: 600, maxMessagesCount: null });
+  const client = await MailClient.introduced(lmtp, 'LHLO c');
+  await client.upToData(['ann@here']);
+  client.send(`Subject: hi\r\n\r\n${'x'.repeat(1000)}\r\n.\r\n`);
+  expect(await client.reply()).toMatch(/^452 4\.2\.2 /);
+  expect(await inboxOf(world, users.ann)).toEqual([]);
+  world.limit({ maxBytes: null, maxMessagesCount: 0 });
+  const replies = await (await MailClient.introduced(mx)).upToData(['ann@here']);
+  expect(replies[0]).toMatch(/^452 4\.2\.2 /);
+});

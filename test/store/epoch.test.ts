@@ -53,7 +53,7 @@ beforeEach(async () => {
   folder = made.id;
   await store.folders.subscribe([named('a', ONE)]);
   store.folders.keywordBit(keyword('k', ONE), 10);
-  await store.messages.append(folder, [message(ONE), message(ONE), message(ONE)]);
+  await store.messages.append(folder, [message(ONE), message(ONE), message(ONE)], null);
 });
 
 function goOver(): Promise<void> {
@@ -95,7 +95,7 @@ test('E2 F3 R6 whoever comes with the key from before is told so, and nothing is
     rows(),
   ];
   const before = await state();
-  const places = { source: folder, target: folder, removeSource: false };
+  const places = { source: folder, target: folder, removeSource: false, quota: null };
   const late: readonly (() => unknown)[] = [
     () => store.folders.byIndex(named('a', ONE)),
     () => store.folders.create([folderOf('new', ONE)]),
@@ -104,7 +104,7 @@ test('E2 F3 R6 whoever comes with the key from before is told so, and nothing is
     () => store.folders.subscribe([named('c', ONE)]),
     () => store.folders.unsubscribe(named('a', ONE)),
     () => store.folders.keywordBit(keyword('late', ONE), 10),
-    () => store.messages.append(folder, [message(ONE)]),
+    () => store.messages.append(folder, [message(ONE)], null),
     () => store.messages.copy([{ ...wrapped(ONE), from: 1 as Uid }], places),
     () => store.messages.copy([{ ...wrapped(ONE), from: 1 as Uid }], { ...places, removeSource: true }),
     () => store.messageKeys.replace(ONE, []),
@@ -119,12 +119,13 @@ test('a move that had begun says which messages it moved, and that it is not com
       await store.messages.append(
         folder,
         Array.from({ length: 700 }, () => message(ONE)),
+        null,
       )
     )?.uids ?? [];
   const target = (await store.folders.byIndex(named('b', ONE)))?.id ?? folder;
   const moving = store.messages.copy(
     uids.map((from) => ({ ...wrapped(ONE), from })),
-    { source: folder, target, removeSource: true },
+    { source: folder, target, removeSource: true, quota: null },
   );
   await goOver(); // between the first 500 and the rest
   const moved = await moving;
@@ -140,12 +141,13 @@ test('a copy that had begun takes back what it did', async () => {
       await store.messages.append(
         folder,
         Array.from({ length: 700 }, () => message(ONE)),
+        null,
       )
     )?.uids ?? [];
   const target = (await store.folders.byIndex(named('b', ONE)))?.id ?? folder;
   const copying = store.messages.copy(
     uids.map((from) => ({ ...wrapped(ONE), from })),
-    { source: folder, target, removeSource: false },
+    { source: folder, target, removeSource: false, quota: null },
   );
   const outcome = expect(copying).rejects.toBeInstanceOf(EpochMoved);
   await goOver();

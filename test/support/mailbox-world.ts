@@ -15,6 +15,7 @@ import { createLocalKeyring } from '../../src/keys/providers/keyring-file.ts';
 import { LocalKeyring } from '../../src/keys/providers/local-keyring.ts';
 import type { Mailbox } from '../../src/mailbox/mailbox.ts';
 import { Mailboxes } from '../../src/mailbox/mailboxes.ts';
+import type { Quota } from '../../src/store/quota.ts';
 
 const PRINCIPAL = { protocol: 'test' } as const;
 const USE = { purpose: 'test', protocol: 'test' } as const;
@@ -27,6 +28,8 @@ export type MailboxWorld = Readonly<{
   failures: Error[];
   /** Makes the provider fail from now on, or work again with null. */
   refuse(failure: KeyFailure | null): void;
+  /** Sets what each mailbox may hold. */
+  limit(quota: Quota | null): void;
   /** Moves the key service's clock. */
   advance(ms: number): void;
   addMailbox(): Promise<MailboxRef>;
@@ -55,7 +58,7 @@ export async function mailboxWorld(
   const database = await Database.open({ file: join(directory, 'directory.db'), migrations, checkpointer, onFailure });
   const keyring = join(directory, 'keyring.json');
   if (!existsSync(keyring)) await createLocalKeyring(keyring);
-  const gate = { failure: null as KeyFailure | null, nowMs: 0 };
+  const gate = { failure: null as KeyFailure | null, nowMs: 0, quota: null as Quota | null };
   const provider = refusable(new LocalKeyring(keyring), gate);
   const keys = new KeyService({
     db: database,
@@ -78,6 +81,7 @@ export async function mailboxWorld(
     freeSpaceReserveBytes: options.freeSpaceReserveBytes ?? 0,
     checkpointer,
     keys,
+    quotaOf: () => gate.quota,
     onFailure,
   });
   const there = database.prepare<{ id: string }>('SELECT id FROM organizations').get();
@@ -103,6 +107,9 @@ export async function mailboxWorld(
     failures,
     refuse: (failure) => {
       gate.failure = failure;
+    },
+    limit: (quota) => {
+      gate.quota = quota;
     },
     advance: (ms) => {
       gate.nowMs += ms;

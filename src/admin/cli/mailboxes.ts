@@ -1,6 +1,6 @@
 /** sealpost mailbox .. */
 import { randomBytes } from 'node:crypto';
-import type { Command } from 'commander';
+import { InvalidArgumentError, type Command } from 'commander';
 import type { OperationAnswer } from '../operations.ts';
 import { examples, receiptLines } from './organizations.ts';
 import { openSession, type Session } from './session.ts';
@@ -95,6 +95,28 @@ export function addMailboxCommands(program: Command, terminal: Terminal): void {
     });
 
   mailbox
+    .command('quota')
+    .description('Show what a mailbox holds and may hold, and set that. Mail for a full mailbox is deferred with 452.')
+    .argument('<address>')
+    .option('--size <size>', 'bytes, or with K, M, G: 500M, 5G; or none', limit)
+    .option('--messages <count>', 'messages, or none', limit)
+    .addHelpText(
+      'after',
+      examples('mailbox quota ann@example.org', 'mailbox quota ann@example.org --size 5G --messages none'),
+    )
+    .action(async (address: string, options: QuotaOptions, command: Command) => {
+      const session = await openSession(command, terminal);
+      const asked = { address, maxBytes: orNull(options.size), maxMessagesCount: orNull(options.messages) };
+      session.print(await session.ask('mailbox.quota', asked), (it) =>
+        table([
+          ['', 'HOLDS', 'MAY HOLD'],
+          ['bytes', String(it.sizeBytes), String(it.maxBytes ?? 'no limit')],
+          ['messages', String(it.messagesCount), String(it.maxMessagesCount ?? 'no limit')],
+        ]),
+      );
+    });
+
+  mailbox
     .command('delete')
     .description('Delete a mailbox with all its mail, its key and its aliases, for good.')
     .argument('<address>')
@@ -109,6 +131,23 @@ export function addMailboxCommands(program: Command, terminal: Terminal): void {
       const answer = await session.ask('mailbox.delete', { address: found.address });
       session.print(answer, (it) => `Deleted mailbox ${found.address}.\n${receiptLines(it.receipts)}`);
     });
+}
+
+type Limit = number | 'none';
+type QuotaOptions = Readonly<{ size?: Limit; messages?: Limit }>;
+
+const UNITS: Readonly<Record<string, number>> = { '': 1, K: 2 ** 10, M: 2 ** 20, G: 2 ** 30, T: 2 ** 40 };
+
+function limit(text: string): Limit {
+  if (text === 'none') return text;
+  const found = /^(\d{1,15})([KMGT]?)$/.exec(text.toUpperCase());
+  const count = Number(found?.[1]) * (UNITS[found?.[2] ?? ''] ?? 1);
+  if (!Number.isSafeInteger(count)) throw new InvalidArgumentError('Give a number, as 500M or 5G, or none.');
+  return count;
+}
+
+function orNull(given: Limit | undefined): number | null | undefined {
+  return given === 'none' ? null : given;
 }
 
 async function passwordOf(options: CreateOptions, terminal: Terminal): Promise<string | undefined> {

@@ -6,6 +6,7 @@ import type { EraseFiles } from '../../accounts/mailboxes.ts';
 import type { Organization } from '../../accounts/organizations.ts';
 import type { MailboxId, OrganizationId } from '../../base/ids.ts';
 import type { AuditLog } from '../../keys/audit-log.ts';
+import type { MailboxRef } from '../../keys/mailbox-keys.ts';
 import type { KeyChangeState, RootKeyName } from '../../keys/key-changes.ts';
 import type { KeyService } from '../../keys/key-service.ts';
 import type { ProviderKind } from '../../keys/provider.ts';
@@ -40,6 +41,8 @@ export type AdminContext = Readonly<{
   endSessions(of: Readonly<{ organization: OrganizationId; mailbox?: MailboxId }>, text: string): void;
   /** Closes the mailbox databases that nobody uses; gives their number. */
   closeIdleMailboxes(): Promise<number>;
+  /** What a mailbox holds. */
+  usageOf(ref: MailboxRef): Promise<Readonly<{ sizeBytes: number; messagesCount: number }>>;
   receipts: Receipts;
   keyJobs: KeyJobs;
   keyringFile: string;

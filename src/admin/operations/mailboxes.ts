@@ -59,6 +59,26 @@ const remove = operation(named, async (input, context, signal) => {
   return { ref, receipts: deletion.written };
 });
 
+const LIMIT = z.int().min(0).max(Number.MAX_SAFE_INTEGER).nullable().optional();
+
+/** Shows what a mailbox holds and may hold; with a limit, sets that one first. Null takes it away. */
+const quota = operation(
+  z.strictObject({ address: z.string(), maxBytes: LIMIT, maxMessagesCount: LIMIT }),
+  async (input, context, signal) => {
+    const { mailboxes } = context.accounts;
+    const { ref, address } = await mailboxes.require(input.address, signal);
+    const { maxBytes, maxMessagesCount } = input;
+    if (maxBytes !== undefined || maxMessagesCount !== undefined) {
+      const before = mailboxes.quota(ref);
+      await mailboxes.setQuota(ref, {
+        maxBytes: maxBytes === undefined ? before.maxBytes : maxBytes,
+        maxMessagesCount: maxMessagesCount === undefined ? before.maxMessagesCount : maxMessagesCount,
+      });
+    }
+    return { address, ...mailboxes.quota(ref), ...(await context.usageOf(ref)) };
+  },
+);
+
 const setPassword = operation(
   z.strictObject({ address: z.string(), password: z.string() }),
   async (input, context, signal) => {
@@ -102,6 +122,7 @@ export const mailboxOperations = {
   'mailbox.suspend': suspend,
   'mailbox.resume': resume,
   'mailbox.delete': remove,
+  'mailbox.quota': quota,
   'password.set': setPassword,
   'alias.create': createAlias,
   'alias.list': listAliases,
