@@ -134,7 +134,7 @@ describe('real mailboxes', () => {
   });
 });
 
-test('a full mailbox is told at RCPT, and one that the message would overfill after the data; the others get theirs', async () => {
+test('a full mailbox is told at RCPT, and one that the message would overfill after the data', async () => {
   const { world, users, mx, lmtp } = await start();
   world.limit({ maxBytes: 600, maxMessagesCount: null });
   const client = await MailClient.introduced(lmtp, 'LHLO c');
