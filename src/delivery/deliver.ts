@@ -8,11 +8,11 @@
  *     the retry duplicates, as RFC 5321 §6.1 prefers to loss.
  * D3  Nothing remains of a transaction that is discarded, or of a copy that failed.
  * D4  `stored` is said only after the append is durable.
+ * D5  Trace fields come first in every copy, and are the same in all. RFC 5321 §4.4.
  * D6  While the key service cannot be reached, a copy is kept waiting in its mailbox instead of being appended: sealed,
  *     durable, and adopted later (mailbox/waiting.ts). Where it refuses, the copy is refused for the time being: then an
  *     operator has decided, and the sender shall know. For a mailbox of kind `pair` that is always so, and it is adopted
  *     at once: no key service is asked to deliver.
- * D5  Trace fields come first in every copy, and are the same in all. RFC 5321 §4.4.
  *
  * Called by smtp/. The mailbox key is asked for when a recipient is added: a mailbox whose key is refused is refused by
  * itself, before the message is sent, and does not hold up the others of the same transaction.

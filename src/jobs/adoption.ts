@@ -14,6 +14,7 @@ import type { MailboxRef } from '../keys/mailbox-keys.ts';
 import type { Mailboxes } from '../mailbox/mailboxes.ts';
 import type { Principal } from '../mailbox/model.ts';
 import type { Logger } from '../observe/logger.ts';
+import { Rounds } from './rounds.ts';
 
 type AdoptionDeps = Readonly<{
   waitingMailboxes: Pick<WaitingMailboxes, 'list' | 'strike'>;
@@ -27,26 +28,27 @@ const PRINCIPAL: Principal = { protocol: 'job', name: 'adoption' };
 
 export class Adoption implements AsyncDisposable {
   readonly #deps: AdoptionDeps;
-  readonly #closing = new AbortController();
-  readonly #timer: NodeJS.Timeout;
+  readonly #rounds: Rounds;
   readonly #told = new Set<MailboxId>();
   /** By mailbox: one after the other. */
   readonly #soon = new Map<MailboxId, Promise<boolean>>();
-  #round: Promise<void> = Promise.resolve();
-  #isRunning = false;
 
   constructor(deps: AdoptionDeps) {
     this.#deps = deps;
-    this.#timer = setInterval(() => {
-      if (!this.#isRunning) this.#round = this.run();
-    }, deps.everyMs).unref();
+    this.#rounds = new Rounds({
+      everyMs: deps.everyMs,
+      round: (signal) => this.#adoptAll(signal),
+      onFailure: (error) => {
+        deps.logger.error('adoption failed', { error });
+      },
+    });
   }
 
   /** Adopts what waits in one mailbox, without being waited for: it was kept though its key may be at hand. */
   adoptSoon(ref: MailboxRef): void {
-    if (this.#closing.signal.aborted) return;
+    if (this.#rounds.signal.aborted) return;
     const before = this.#soon.get(ref.mailbox) ?? Promise.resolve(true);
-    const adopted = before.then(() => this.#adopt(ref));
+    const adopted = before.then(() => this.#adopt(ref, this.#rounds.signal));
     this.#soon.set(ref.mailbox, adopted);
     void adopted.finally(() => {
       if (this.#soon.get(ref.mailbox) === adopted) this.#soon.delete(ref.mailbox);
@@ -54,35 +56,30 @@ export class Adoption implements AsyncDisposable {
   }
 
   /** One round over all mailboxes that have waiting mail. Does not throw. */
-  async run(): Promise<void> {
-    this.#isRunning = true;
-    const away = new Set<OrganizationId>();
-    try {
-      for (const { ref } of this.#deps.waitingMailboxes.list()) {
-        if (this.#closing.signal.aborted) return;
-        if (!away.has(ref.organization) && !(await this.#adopt(ref))) away.add(ref.organization);
-      }
-    } catch (error) {
-      this.#deps.logger.error('adoption failed', { error });
-    } finally {
-      this.#isRunning = false;
-    }
+  run(): Promise<void> {
+    return this.#rounds.run();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    clearInterval(this.#timer);
-    this.#closing.abort(new ServerError('shutting-down', { clientText: 'The server is stopping.', retryable: true }));
-    await this.#round;
+    await this.#rounds[Symbol.asyncDispose]();
     await Promise.all(this.#soon.values());
   }
 
+  async #adoptAll(signal: AbortSignal): Promise<void> {
+    const away = new Set<OrganizationId>();
+    for (const { ref } of this.#deps.waitingMailboxes.list()) {
+      if (signal.aborted) return;
+      if (!away.has(ref.organization) && !(await this.#adopt(ref, signal))) away.add(ref.organization);
+    }
+  }
+
   /** False while the keys of its organization cannot be had. */
-  async #adopt(ref: MailboxRef): Promise<boolean> {
+  async #adopt(ref: MailboxRef, signal: AbortSignal): Promise<boolean> {
     const { mailboxes, waitingMailboxes, logger } = this.#deps;
     const { organization, mailbox: id } = ref;
     try {
-      using mailbox = await mailboxes.open(ref, PRINCIPAL, this.#closing.signal);
-      const { adoptedCount, leftCount } = await mailbox.adoptWaiting(this.#closing.signal);
+      using mailbox = await mailboxes.open(ref, PRINCIPAL, signal);
+      const { adoptedCount, leftCount } = await mailbox.adoptWaiting(signal);
       if (!mailbox.hasWaiting) waitingMailboxes.strike(ref);
       if (adoptedCount > 0) logger.info('mail that waited for its key was adopted', { mailbox: id, adoptedCount });
       if (leftCount > 0 && !this.#told.has(id)) {
@@ -91,7 +88,7 @@ export class Adoption implements AsyncDisposable {
       }
       return true;
     } catch (error) {
-      if (this.#closing.signal.aborted) return false;
+      if (signal.aborted) return false;
       const isKey = error instanceof ServerError && error.code.startsWith('key-');
       if (!isKey) logger.warn('mail that waits for its key could not be adopted', { mailbox: id, error });
       return !isKey;

@@ -13,6 +13,7 @@ import { ServerError } from '../base/errors.ts';
 import type { OrganizationId } from '../base/ids.ts';
 import type { KeyService } from '../keys/key-service.ts';
 import type { Logger } from '../observe/logger.ts';
+import { Rounds } from './rounds.ts';
 
 type KeyVerificationDeps = Readonly<{
   organizations: Pick<Organizations, 'verifications' | 'noteVerified'>;
@@ -31,43 +32,38 @@ const USE = { purpose: 'verify-keys', protocol: 'job', principal: 'verification'
 
 export class KeyVerification implements AsyncDisposable {
   readonly #deps: KeyVerificationDeps;
-  readonly #closing = new AbortController();
-  readonly #timer: NodeJS.Timeout;
-  #round: Promise<void> = Promise.resolve();
-  #isRunning = false;
+  readonly #rounds: Rounds;
 
   constructor(deps: KeyVerificationDeps) {
     this.#deps = deps;
-    this.#timer = setInterval(() => {
-      if (!this.#isRunning) this.#round = this.run();
-    }, deps.everyMs).unref();
+    this.#rounds = new Rounds({
+      everyMs: deps.everyMs,
+      round: (signal) => this.#verifyDue(signal),
+      onFailure: (error) => {
+        deps.logger.error('the verification of keys failed', { error });
+      },
+    });
   }
 
   /** Verifies what is due. Does not throw. */
-  async run(): Promise<void> {
-    const { organizations, intervalMs, nowMs, logger } = this.#deps;
+  run(): Promise<void> {
+    return this.#rounds.run();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.#rounds[Symbol.asyncDispose]();
+  }
+
+  async #verifyDue(signal: AbortSignal): Promise<void> {
+    const { organizations, intervalMs, nowMs } = this.#deps;
     if (intervalMs === 0) return;
-    this.#isRunning = true;
-    try {
-      for (const { id, atMs } of organizations.verifications()) {
-        if (atMs === null || nowMs() - atMs >= intervalMs) await this.#verify(id);
-      }
-    } catch (error) {
-      if (!this.#closing.signal.aborted) logger.error('the verification of keys failed', { error });
-    } finally {
-      this.#isRunning = false;
+    for (const { id, atMs } of organizations.verifications()) {
+      if (atMs === null || nowMs() - atMs >= intervalMs) await this.#verify(id, signal);
     }
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
-    clearInterval(this.#timer);
-    this.#closing.abort(new ServerError('shutting-down', { clientText: 'The server is stopping.', retryable: true }));
-    await this.#round;
-  }
-
-  async #verify(organization: OrganizationId): Promise<void> {
+  async #verify(organization: OrganizationId, signal: AbortSignal): Promise<void> {
     const { keys, organizations, logger, pauseMs } = this.#deps;
-    const { signal } = this.#closing;
     let failedCount = 0;
     for (const row of keys.changes.rows(organization)) {
       try {

@@ -113,10 +113,12 @@ export class KeyChanges {
   }
 
   /**
-   * Opens the key of `row` under each root key that wraps it, and compares. Throws ServerError 'key-*'; 'key-mismatch'
-   * where the two are not the same.
+   * Opens a key, as it is wrapped now, under each root key that wraps it, and compares; one that is gone is passed over.
+   * Throws ServerError 'key-*'; 'key-mismatch' where the two are not the same.
    */
-  async verify(row: WrappedKeyRow, options: ChangeOptions): Promise<void> {
+  async verify({ organization, owner, epoch: of }: KeyId, options: ChangeOptions): Promise<void> {
+    const row = this.#deps.rows.find(organization, owner, of);
+    if (!row) return;
     using key = await this.#deps.unwrap(row, options);
     const second = this.#deps.rows.second.find(row);
     if (!second) return;

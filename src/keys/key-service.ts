@@ -13,11 +13,11 @@
  * KS6  What a provider unwraps names its owner and epoch; another one's key is refused (packed-key.ts).
  * KS7  Every failure leaves as a ServerError: key-unavailable (retryable), key-refused, key-lost,
  *      key-mismatch, key-unsuitable, suspended; or as the caller's own `signal.reason`.
- * KS8  No key of a suspended mailbox, or of any mailbox of a suspended organization, is unwrapped. With `forget` or
- *      `forgetMailbox` at its suspension, none is leased. The directory key stays: administration needs it.
+ * KS8  No key of a suspended mailbox, or of any mailbox of a suspended organization, is unwrapped to be leased. With
+ *      `forget` or `forgetMailbox` at its suspension, none is leased. The directory key stays: administration needs it.
+ * KS9  A wrapped key that did not open is not tried again for `DAMAGED_PAUSE_MS`: a polling client is no storm.
  * KS10 Where an organization has a second root key, it opens what the first one cannot for want of an answer, or because
  *      it is gone or the wrapping is damaged. A refusal is not got round: who takes the first key away locks the mail.
- * KS9  A wrapped key that did not open is not tried again for `DAMAGED_PAUSE_MS`: a polling client is no storm.
  *
  * Called by mailbox/, accounts/, delivery/ and admin/.
  */
