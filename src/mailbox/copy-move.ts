@@ -4,7 +4,8 @@
  */
 import { messageId, randomHexId, type FolderId, type Uid } from '../base/ids.ts';
 import { wrapMessageKey } from '../crypto/record.ts';
-import type { SealedRow, UidRange, WrappedRow } from '../store/messages.ts';
+import type { SealedRow, UidRange } from '../store/message-rows.ts';
+import type { WrappedRow } from '../store/messages.ts';
 import { noSuchFolder } from './faults.ts';
 import type { CopyResult } from './model.ts';
 import { unwrapRow } from './read.ts';

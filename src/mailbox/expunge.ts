@@ -1,6 +1,6 @@
 /** Removing messages for good (RFC 9051 §6.4.3, RFC 4315 §2.1). */
 import type { FolderId, Uid } from '../base/ids.ts';
-import { FLAG_BITS, type UidRange } from '../store/messages.ts';
+import { FLAG_BITS, type UidRange } from '../store/message-rows.ts';
 import type { MailboxSession } from './session.ts';
 
 const ALL: readonly UidRange[] = [{ first: 1, last: 0xffff_ffff }];

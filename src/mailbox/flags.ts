@@ -1,6 +1,6 @@
 /** Changing flags (RFC 9051 §6.4.6, RFC 7162 §3.1.3). */
 import type { FolderId, ModSeq, Uid } from '../base/ids.ts';
-import type { UidRange } from '../store/messages.ts';
+import type { UidRange } from '../store/message-rows.ts';
 import { flagBits, namedRows } from './keyword-names.ts';
 import type { MessageRow } from './model.ts';
 import { withKeys, type MailboxSession } from './session.ts';

@@ -10,7 +10,7 @@ import { blindIndex } from '../crypto/blind-index.ts';
 import type { MailboxKeys } from '../crypto/derive.ts';
 import { openRecord, sealRecord } from '../crypto/record.ts';
 import type { KeywordRow, SealedName } from '../store/folders.ts';
-import type { FlagRow } from '../store/messages.ts';
+import type { FlagRow } from '../store/message-rows.ts';
 import { SYSTEM_FLAGS, type MessageRow } from './model.ts';
 import type { KeyRing, MailboxSession } from './session.ts';
 

@@ -4,7 +4,7 @@
  */
 import type { FolderId, ModSeq, Uid } from '../base/ids.ts';
 import type { MailboxRef } from '../keys/mailbox-keys.ts';
-import type { UidRange } from '../store/messages.ts';
+import type { UidRange } from '../store/message-rows.ts';
 import type { Usage } from '../store/quota.ts';
 import {
   appendMessages,

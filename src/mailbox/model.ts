@@ -1,7 +1,7 @@
 /** The values that mailbox/ gives and takes: what IMAP, delivery and the admin API speak about. */
 import type { FolderId, ModSeq, Uid } from '../base/ids.ts';
 import type { ScannedMessage } from '../mime/body-structure.ts';
-import { FLAG_BITS } from '../store/messages.ts';
+import { FLAG_BITS } from '../store/message-rows.ts';
 
 /** RFC 6154 §2. */
 export type SpecialUse = 'All' | 'Archive' | 'Drafts' | 'Flagged' | 'Junk' | 'Sent' | 'Trash';

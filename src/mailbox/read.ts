@@ -14,7 +14,7 @@ import { deriveMessageKey } from '../crypto/derive.ts';
 import { openOnce, unwrapMessageKey } from '../crypto/record.ts';
 import { BodyOpener, SEALED_BODY_HEADER_BYTES, sealedBodySizeBytes } from '../crypto/sealed-body.ts';
 import type { SecretBytes } from '../crypto/secret-bytes.ts';
-import type { FlagRow, SealedRow, UidRange } from '../store/messages.ts';
+import type { FlagRow, SealedRow, UidRange } from '../store/message-rows.ts';
 import { noSuchFolder } from './faults.ts';
 import { namedRow, namedRows, openKeywords } from './keyword-names.ts';
 import type { FolderChanges, FolderSnapshot, MessageRow, MessageSummary } from './model.ts';

@@ -15,7 +15,7 @@ import { decodeHeaderText } from '../mime/encoded-word.ts';
 import { parseHeaderFields, fieldValue } from '../mime/headers.ts';
 import { normaliseForSearch } from '../mime/text.ts';
 import { parseMessageDate } from '../mime/date.ts';
-import type { UidRange } from '../store/messages.ts';
+import type { UidRange } from '../store/message-rows.ts';
 import type { MessageRow, MessageSummary } from './model.ts';
 import { messagesOf, rowsOf, type OpenMessage } from './read.ts';
 import type { MessageSet, SearchDate, SearchKey } from './search-key.ts';
