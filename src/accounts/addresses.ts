@@ -72,6 +72,11 @@ export class Addresses {
     return { kind: 'mailbox', ref, keyKind: row.keyKind };
   }
 
+  /** Our domains that are in use, oldest first. */
+  localDomains(maxCount: number): readonly string[] {
+    return this.#deps.domains.active(maxCount);
+  }
+
   /** True when this server is the final destination of `domain`. */
   isLocalDomain(domain: string): boolean {
     return this.#deps.domains.isLocal(domain);

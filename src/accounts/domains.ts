@@ -58,6 +58,16 @@ export class Domains {
     return this.#deps.directory.prepare<Domain>(select).all(organization ?? null);
   }
 
+  /** Names of the domains that are in use, oldest first. */
+  active(maxCount: number): readonly string[] {
+    const select = `SELECT d.name FROM domains d JOIN organizations o ON o.id = d.organization
+      WHERE d.state = 'active' AND o.state = 'active' ORDER BY d.created_at_ms, d.name LIMIT ?`;
+    return this.#deps.directory
+      .prepare<{ name: string }>(select)
+      .all(maxCount)
+      .map(({ name }) => name);
+  }
+
   /** Who owns a normalised name; null when it is not ours. */
   owner(normalized: string): DomainOwner | null {
     const select = `SELECT d.organization AS organization, d.state AS state, o.state AS ownerState

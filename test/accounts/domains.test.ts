@@ -48,3 +48,19 @@ test('D2 a domain with addresses is not deleted', async () => {
   expect(domains.list().map((it) => [it.name, it.addressesCount])).toEqual([['example.org', 1]]);
   await expect(domains.delete('example.net')).rejects.toMatchObject({ code: 'not-found' });
 });
+
+test('domains in use are those that are active, oldest first', async () => {
+  await using fixture = await openFixture();
+  const organization = await madeDomain(fixture, 'z.example');
+  const { domains, organizations } = fixture.accounts;
+  for (const name of ['b.example', 'a.example']) {
+    fixture.nowMs += 1;
+    await domains.create(name, organization);
+  }
+  expect(domains.active(9)).toEqual(['z.example', 'b.example', 'a.example']);
+  expect(domains.active(1)).toEqual(['z.example']);
+  await domains.setState('b.example', 'suspended');
+  expect(domains.active(9)).toEqual(['z.example', 'a.example']);
+  await organizations.setState(organization, 'suspended');
+  expect(domains.active(9)).toEqual([]);
+});

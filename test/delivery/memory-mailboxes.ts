@@ -119,6 +119,7 @@ export class MemoryMailboxes {
 
 /** `bob`, `eve`, .. at example.org; `b.alias` is bob too; `gone` is suspended; `broken` has no directory. */
 export const memoryAddresses = {
+  localDomains: () => ['example.org'],
   resolveRecipient: async (address: string): Promise<Resolution> => {
     const at = address.lastIndexOf('@');
     const [local, domain] = [address.slice(0, at).toLowerCase(), address.slice(at + 1).toLowerCase()];

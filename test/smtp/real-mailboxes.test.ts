@@ -24,7 +24,7 @@ async function start(options: Readonly<{ hasDirectoryKey?: boolean }> = {}) {
   const { mailboxes } = world;
   const waiting = { note: <T>(_ref: MailboxRef, keep: () => Promise<T>) => keep() };
   const delivery = new Delivery({
-    addresses: { resolveRecipient },
+    addresses: { resolveRecipient, localDomains: () => [] },
     mailboxes,
     waiting,
     adoptSoon: () => undefined,
