@@ -18,6 +18,7 @@ CREATE TABLE folders (
   message_count INTEGER NOT NULL DEFAULT 0,
   unseen_count INTEGER NOT NULL DEFAULT 0,
   deleted_count INTEGER NOT NULL DEFAULT 0,
+  deleted_bytes INTEGER NOT NULL DEFAULT 0,
   size_bytes INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 

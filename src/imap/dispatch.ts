@@ -16,6 +16,7 @@ import { changeFolders } from './commands/folders.ts';
 import { idle } from './commands/idle.ts';
 import { list, listSubscribed } from './commands/list.ts';
 import { authenticate, login, startTls } from './commands/login.ts';
+import { tellQuota } from './commands/quota.ts';
 import { searchMessages } from './commands/search.ts';
 import { closeFolder, openFolder, unselectFolder } from './commands/select.ts';
 import { enable, identify, logout } from './commands/session.ts';
@@ -113,6 +114,9 @@ async function handleAfterLogin(session: Session, tag: string, command: AfterLog
     case 'unsubscribe':
     case 'status':
       return changeFolders(session, state.mailbox, command);
+    case 'getquota':
+    case 'getquotaroot':
+      return tellQuota(session, state.mailbox, command);
     case 'list':
       return list(session, state.mailbox, command);
     case 'lsub':

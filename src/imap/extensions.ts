@@ -65,6 +65,9 @@ const EXTENSIONS: readonly Extension[] = [
   { name: 'SAVEDATE', source: 'RFC 8514', isAdvertised: loggedIn },
   { name: 'BINARY', source: 'RFC 3516', isAdvertised: loggedIn },
   { name: 'STATUS=SIZE', source: 'RFC 8438', isAdvertised: loggedIn },
+  { name: 'QUOTA', source: 'RFC 9208', isAdvertised: loggedIn },
+  { name: 'QUOTA=RES-STORAGE', source: 'RFC 9208', isAdvertised: loggedIn },
+  { name: 'QUOTA=RES-MESSAGE', source: 'RFC 9208', isAdvertised: loggedIn },
   {
     name: 'CONDSTORE',
     source: 'RFC 7162',

@@ -169,8 +169,8 @@ export async function unsubscribe(session: MailboxSession, name: string, signal?
 export async function folderStatus(session: MailboxSession, folder: FolderId): Promise<FolderStatus> {
   const row = await session.store.folders.byId(folder);
   if (!row) throw noSuchFolder();
-  const { uidValidity, uidNext, highestModSeq, messageCount, unseenCount, deletedCount, sizeBytes } = row;
-  return { uidValidity, uidNext, highestModSeq, messageCount, unseenCount, deletedCount, sizeBytes };
+  const { uidValidity, uidNext, highestModSeq, messageCount, unseenCount, deletedCount, deletedBytes, sizeBytes } = row;
+  return { uidValidity, uidNext, highestModSeq, messageCount, unseenCount, deletedCount, deletedBytes, sizeBytes };
 }
 
 async function renameInbox(session: MailboxSession, to: string, signal?: AbortSignal): Promise<void> {

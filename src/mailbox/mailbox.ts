@@ -5,7 +5,7 @@
 import type { FolderId, ModSeq, Uid } from '../base/ids.ts';
 import type { MailboxRef } from '../keys/mailbox-keys.ts';
 import type { UidRange } from '../store/message-rows.ts';
-import type { Usage } from '../store/quota.ts';
+import type { Quota, Usage } from '../store/quota.ts';
 import {
   appendMessages,
   newMessage,
@@ -150,6 +150,11 @@ export class Mailbox implements Disposable {
 
   keepWaiting(prepared: PreparedMessage): Promise<void> {
     return keepWaiting(this.#session, prepared);
+  }
+
+  /** What the mailbox may hold, at the moment; null: without a limit. */
+  quota(): Quota | null {
+    return this.#session.quota();
   }
 
   usage(): Usage {

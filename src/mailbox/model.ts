@@ -14,6 +14,7 @@ export type FolderStatus = Readonly<{
   messageCount: number;
   unseenCount: number;
   deletedCount: number;
+  deletedBytes: number;
   sizeBytes: number;
 }>;
 /** `flags`: system flags with their backslash, then keywords; `keywords` are the same as bits, null for none. */

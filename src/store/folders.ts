@@ -24,6 +24,7 @@ export type FolderRow = SealedName &
     messageCount: number;
     unseenCount: number;
     deletedCount: number;
+    deletedBytes: number;
     sizeBytes: number;
   }>;
 export type NewFolder = Readonly<{
@@ -55,6 +56,7 @@ type FolderRecord = Readonly<{
   message_count: number;
   unseen_count: number;
   deleted_count: number;
+  deleted_bytes: number;
   size_bytes: number;
 }>;
 
@@ -70,6 +72,7 @@ const toRow = (record: FolderRecord): FolderRow => ({
   messageCount: record.message_count,
   unseenCount: record.unseen_count,
   deletedCount: record.deleted_count,
+  deletedBytes: record.deleted_bytes,
   sizeBytes: record.size_bytes,
 });
 

@@ -315,19 +315,22 @@ export class MessageStore extends MessageRows {
     folder: FolderId,
     counted: Readonly<{ rows: readonly Readonly<{ flags: number; sizeBytes: number }>[]; sign: 1 | -1 }>,
   ): void {
-    let [unseen, deleted, sizeBytes] = [0, 0, 0];
+    let [unseen, deleted, deletedBytes, sizeBytes] = [0, 0, 0, 0];
     for (const row of counted.rows) {
       if ((row.flags & FLAG_BITS.seen) === 0) unseen += 1;
-      if ((row.flags & FLAG_BITS.deleted) !== 0) deleted += 1;
+      if ((row.flags & FLAG_BITS.deleted) !== 0) {
+        deleted += 1;
+        deletedBytes += row.sizeBytes;
+      }
       sizeBytes += row.sizeBytes;
     }
     const { sign } = counted;
     this.#database
       .prepare(
         `UPDATE folders SET message_count = message_count + ?, unseen_count = unseen_count + ?,
-         deleted_count = deleted_count + ?, size_bytes = size_bytes + ? WHERE id = ?`,
+         deleted_count = deleted_count + ?, deleted_bytes = deleted_bytes + ?, size_bytes = size_bytes + ? WHERE id = ?`,
       )
-      .run(sign * counted.rows.length, sign * unseen, sign * deleted, sign * sizeBytes, folder);
+      .run(sign * counted.rows.length, sign * unseen, sign * deleted, sign * deletedBytes, sign * sizeBytes, folder);
   }
 
   #advance(folder: FolderId, to: Readonly<{ modSeq: ModSeq; uidNext: number }>): void {

@@ -5,6 +5,8 @@ import { ledgerMessage, seededRandom } from '../support/ledger.ts';
 import { DOMAIN, TestServer } from '../support/server.ts';
 import { SmtpClient } from '../support/wire.ts';
 
+type Quotas = Readonly<Record<string, Readonly<{ usage: number; limit: number }> | undefined>>;
+
 const FOLDER = 'Projekte/Größe & Co';
 
 test(
@@ -58,6 +60,11 @@ test(
     } finally {
       lock.release();
     }
+    expect((await server.run(['mailbox', 'quota', `u1@${DOMAIN}`, '--size', '1G', '--messages', '1000'])).code).toBe(0);
+    const { storage, message: counted } = (await client.getQuota('INBOX')) as unknown as Quotas;
+    expect(storage?.limit).toBe(2 ** 30);
+    expect(storage?.usage).toBeGreaterThan(200_000);
+    expect(counted).toMatchObject({ limit: 1000 });
     expect(await client.status('INBOX', { messages: true, unseen: true, uidNext: true })).toMatchObject({
       messages: 3,
       unseen: 2,

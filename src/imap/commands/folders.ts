@@ -103,6 +103,8 @@ function statusValue(session: Session, item: StatusItem, found: FolderStatus): n
       return found.unseenCount;
     case 'DELETED':
       return found.deletedCount;
+    case 'DELETED-STORAGE':
+      return found.deletedBytes; // in bytes, unlike STORAGE: RFC 9208 §4.1.4
     case 'SIZE':
       return found.sizeBytes;
     case 'RECENT':

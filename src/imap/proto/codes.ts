@@ -86,7 +86,7 @@ const ANSWERS: Readonly<Record<ErrorCode, Readonly<{ status: 'NO' | 'BAD'; code:
   'content-damaged': { status: 'NO', code: 'CORRUPTION' },
   'storage-failed': { status: 'NO', code: 'UNAVAILABLE' },
   'storage-full': { status: 'NO', code: 'UNAVAILABLE' },
-  'over-quota': { status: 'NO', code: 'OVERQUOTA' },
+  'over-quota': { status: 'NO', code: 'OVERQUOTA' }, // RFC 9208 §4.3.1
   'message-too-large': { status: 'NO', code: 'TOOBIG' },
   'limit-exceeded': { status: 'NO', code: 'LIMIT' },
   'not-found': { status: 'NO', code: 'NONEXISTENT' },

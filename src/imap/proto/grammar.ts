@@ -22,6 +22,8 @@ import type { ListCommand } from './commands/list.ts';
 import { parseList, parseLsub } from './commands/list.ts';
 import type { LoginCommand } from './commands/login.ts';
 import { parseAuthenticate, parseLogin } from './commands/login.ts';
+import type { QuotaCommand } from './commands/quota.ts';
+import { parseGetQuota, parseGetQuotaRoot } from './commands/quota.ts';
 import type { SearchCommand } from './commands/search.ts';
 import { parseSearch } from './commands/search.ts';
 import type { SelectCommand } from './commands/select.ts';
@@ -45,6 +47,7 @@ export type Command =
   | CopyMoveCommand
   | ExpungeCommand
   | IdleCommand
+  | QuotaCommand
   | Readonly<{ kind: 'unknown' }>;
 
 type Parser = (lexer: Lexer, context: ParseContext) => Command;
@@ -75,6 +78,8 @@ const PARSERS: ReadonlyMap<string, Parser> = new Map<string, Parser>([
   ['SUBSCRIBE', (lexer, context) => parseOneFolder('subscribe', lexer, context)],
   ['UNSUBSCRIBE', (lexer, context) => parseOneFolder('unsubscribe', lexer, context)],
   ['STATUS', parseStatus],
+  ['GETQUOTA', parseGetQuota],
+  ['GETQUOTAROOT', parseGetQuotaRoot],
   ['LIST', parseList],
   ['LSUB', parseLsub],
   ['FETCH', (lexer) => parseFetch(lexer, 'sequence')],

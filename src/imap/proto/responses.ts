@@ -103,6 +103,21 @@ export function namespaceLine(): string {
   return `* NAMESPACE (("" "${HIERARCHY_SEPARATOR}")) NIL NIL\r\n`;
 }
 
+/** `usage` and `limit` in the units of RFC 9208 §5. */
+export type QuotaResource = Readonly<{ name: 'STORAGE' | 'MESSAGE'; usage: number; limit: number }>;
+
+/** RFC 9208 §4.2.1. */
+export function quotaLine(root: string, resources: readonly QuotaResource[]): string {
+  const list = resources.map(({ name, usage, limit }) => `${name} ${String(usage)} ${String(limit)}`).join(' ');
+  return `* QUOTA ${imapAstring(root)} (${list})\r\n`;
+}
+
+/** RFC 9208 §4.2.2. */
+export function quotaRootLine(folder: string, roots: readonly string[], context: PrintContext): string {
+  const names = [folderNameText(folder, context), ...roots.map((root) => imapAstring(root))];
+  return `* QUOTAROOT ${names.join(' ')}\r\n`;
+}
+
 /** A folder name as the client reads it. RFC 9051 §5.1, RFC 3501 §5.1.3. */
 function folderNameText(name: string, context: PrintContext): string {
   return context.utf8 ? imapAstring(utf8Bytes(name), context) : imapAstring(encodeUtf7(name));

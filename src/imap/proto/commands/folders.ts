@@ -12,9 +12,18 @@ export type FolderCommand =
 
 type SpecialUse = '\\All' | '\\Archive' | '\\Drafts' | '\\Flagged' | '\\Junk' | '\\Sent' | '\\Trash' | '\\Important';
 
-/** RFC 9051 §6.3.11; RFC 3501 (RECENT); RFC 7162 §3.1.7; RFC 7889. */
+/** RFC 9051 §6.3.11; RFC 3501 (RECENT); RFC 7162 §3.1.7; RFC 7889; RFC 9208 §4.1.4. */
 export type StatusItem =
-  'MESSAGES' | 'UIDNEXT' | 'UIDVALIDITY' | 'UNSEEN' | 'DELETED' | 'SIZE' | 'RECENT' | 'HIGHESTMODSEQ' | 'APPENDLIMIT';
+  | 'MESSAGES'
+  | 'UIDNEXT'
+  | 'UIDVALIDITY'
+  | 'UNSEEN'
+  | 'DELETED'
+  | 'DELETED-STORAGE'
+  | 'SIZE'
+  | 'RECENT'
+  | 'HIGHESTMODSEQ'
+  | 'APPENDLIMIT';
 
 const STATUS_ITEMS: ReadonlyMap<string, StatusItem> = new Map(
   (
@@ -24,6 +33,7 @@ const STATUS_ITEMS: ReadonlyMap<string, StatusItem> = new Map(
       'UIDVALIDITY',
       'UNSEEN',
       'DELETED',
+      'DELETED-STORAGE',
       'SIZE',
       'RECENT',
       'HIGHESTMODSEQ',
