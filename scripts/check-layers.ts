@@ -8,7 +8,7 @@ import { readModules, type SourceModule } from './lib/modules.ts';
 const FLOORS: readonly (readonly string[])[] = [
   ['base'],
   ['config', 'observe'],
-  ['crypto', 'mime', 'db'],
+  ['crypto', 'mime', 'db', 'dns'],
   ['keys'],
   ['store', 'accounts'],
   ['mailbox', 'queue'],
@@ -24,6 +24,7 @@ const FENCES: readonly Fence[] = [
   { imports: /^@(aws-sdk|smithy)\//, inside: /^keys\/providers\// },
   { imports: /^better-sqlite3$/, inside: /^db\// },
   { imports: /^pino$/, inside: /^observe\// },
+  { imports: /^(dns-packet|node:dgram|node:dns)$/, inside: /^dns\// },
   { imports: /^zod$/, inside: /^(config|admin)\// },
   { imports: /^smol-toml$/, inside: /^config\// },
   { imports: /^commander$/, inside: /^(main\.ts$|admin\/)/ },

@@ -27,6 +27,8 @@ import { Database } from './db/database.ts';
 import { lockDirectory } from './db/lock.ts';
 import { syncFolder } from './db/sync-folder.ts';
 import { Delivery } from './delivery/deliver.ts';
+import { systemNameServers } from './dns/servers.ts';
+import { StubResolver } from './dns/stub-resolver.ts';
 import { createImapServer } from './imap/server.ts';
 import { Adoption } from './jobs/adoption.ts';
 import { KeyJobs } from './jobs/key-jobs.ts';
@@ -95,6 +97,7 @@ async function startServer(config: Config, running: AsyncDisposableStack, observ
   const tls = readTls(config);
   const core = await openCore(config, running, observers);
   const { audit, keys, keyringLock, accounts, checkpointer } = core;
+  running.use(openResolver(config));
   const health = running.use(new Health());
   const mailboxesFolder = join(config.data.directory, 'mailboxes');
   if (mkdirSync(mailboxesFolder, { recursive: true, mode: 0o700 }) !== undefined)
@@ -282,6 +285,11 @@ const setUpLogger: Logger = {
   error: (message) => void process.stderr.write(`sealpost: ${message}\n`),
   child: () => setUpLogger,
 };
+
+function openResolver({ dns }: Config): StubResolver {
+  const servers = dns.servers.length > 0 ? dns.servers : systemNameServers();
+  return new StubResolver({ ...dns, servers }, () => performance.now());
+}
 
 type KeyDeps = Readonly<{ db: Database; audit: AuditLog; providers: readonly KeyProvider[] }>;
 

@@ -35,6 +35,7 @@ const STATUS: Partial<Record<ErrorCode, number>> = {
   suspended: 409,
   'limit-exceeded': 429,
   'key-unavailable': 503,
+  'dns-unavailable': 503,
   'shutting-down': 503,
 };
 

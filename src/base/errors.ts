@@ -25,6 +25,7 @@ export type ErrorCode =
   | 'not-allowed' // the request is understood and refused for good
   | 'invalid-argument'
   | 'suspended'
+  | 'dns-unavailable' // no name server answered, or all answered with a failure: try again
   | 'shutting-down';
 
 type ServerErrorOptions = Readonly<{

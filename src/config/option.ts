@@ -8,6 +8,7 @@
  *
  * Called by schema.ts only; load.ts and reference.ts read `optionInfo`.
  */
+import { isIP } from 'node:net';
 import { z } from 'zod';
 
 type OptionKind = 'integer' | 'boolean' | 'text' | 'choice' | 'list';
@@ -24,6 +25,7 @@ export type OptionInfo = Readonly<{
 type OptionValue = string | number | boolean | readonly string[];
 /** Where a server listens. `host` undefined: every address of the machine. `port` 0: any free port. */
 type ListenAddress = Readonly<{ host: string | undefined; port: number }>;
+type ServerAddress = Readonly<{ address: string; port: number }>;
 
 export const optionInfo = z.registry<OptionInfo>();
 
@@ -115,6 +117,34 @@ export function listen({ fallback, help }: Readonly<{ fallback: readonly string[
     .max(MAX_LISTEN_COUNT)
     .prefault([...fallback])
     .register(optionInfo, { kind: 'list', help, accepts: 'list of `host:port`', fallback, isSecret: false });
+}
+
+/** Servers by IP address, at most `MAX_SERVERS_COUNT`; those without a port get `defaultPort`. */
+export function servers({ defaultPort, help }: Readonly<{ defaultPort: number; help: string }>) {
+  return z
+    .array(z.string().transform((written, context) => parseServer(written, defaultPort, context)))
+    .max(MAX_SERVERS_COUNT)
+    .prefault([])
+    .register(optionInfo, {
+      kind: 'list',
+      help,
+      accepts: 'list of IP addresses, with or without `:port`',
+      fallback: [],
+      isSecret: false,
+    });
+}
+
+const MAX_SERVERS_COUNT = 8;
+const SERVER_ADDRESS = /^(?:\[(?<ipv6>[0-9a-fA-F:.]+)\]|(?<ipv4>[\d.]+))(?::(?<port>\d{1,5}))?$/;
+
+function parseServer(written: string, defaultPort: number, context: z.RefinementCtx): ServerAddress {
+  if (isIP(written) === 6) return { address: written, port: defaultPort };
+  const parts = SERVER_ADDRESS.exec(written)?.groups;
+  const address = parts?.['ipv6'] ?? parts?.['ipv4'] ?? '';
+  const port = Number(parts?.['port'] ?? defaultPort);
+  if (isIP(address) > 0 && port > 0 && port <= 65_535) return { address, port };
+  context.addIssue({ code: 'custom', message: 'expected an IP address, [IPv6]:port or IPv4:port' });
+  return z.NEVER;
 }
 
 const MAX_LISTEN_COUNT = 16;

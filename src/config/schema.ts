@@ -149,6 +149,30 @@ const imap = z.strictObject({
   }),
 });
 
+const dns = z.strictObject({
+  servers: option.servers({
+    defaultPort: 53,
+    help: 'Name servers that are asked, in this order. Best: a validating resolver on this host. Empty: those of /etc/resolv.conf.',
+  }),
+  trustAd: option.choice(['loopback', 'always', 'never'], {
+    fallback: 'loopback',
+    help: 'From which of them the word is taken that an answer was validated by DNSSEC, which DANE needs. `always` only if nobody can sit between.',
+  }),
+  tryTimeoutMs: option.integer({
+    fallback: 3000,
+    min: 100,
+    max: 30_000,
+    help: 'How long one of them is waited for before the next is asked.',
+  }),
+  triesCount: option.integer({ fallback: 2, min: 1, max: 10, help: 'How often each of them is asked, in turn.' }),
+  cacheMaxBytes: option.integer({
+    fallback: 16 * MIB,
+    min: 0,
+    max: GIB,
+    help: 'Memory for answers that may be used again.',
+  }),
+});
+
 const keyOptions = z.strictObject({
   cacheMaxAgeMs: option.integer({
     fallback: MINUTE_MS,
@@ -337,6 +361,7 @@ export const configSchema = z.strictObject({
   tls: tls.prefault({}),
   smtp: smtp.prefault({}),
   imap: imap.prefault({}),
+  dns: dns.prefault({}),
   keys: keys.prefault({}),
   store: store.prefault({}),
   accounts: accounts.prefault({}),

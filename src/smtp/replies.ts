@@ -77,6 +77,7 @@ const BY_ERROR: Readonly<Record<ErrorCode, Reply>> = {
   'not-allowed': REPLIES.notAllowed,
   'invalid-argument': REPLIES.temporaryFailure,
   suspended: REPLIES.mailboxUnavailable, // RFC 3463 §3.3 X.2.1; an operator may lift it before mail bounces
+  'dns-unavailable': REPLIES.temporaryFailure,
   'shutting-down': REPLIES.givenUp,
 };
 

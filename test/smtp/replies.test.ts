@@ -20,6 +20,7 @@ test.for([
   ['suspended', '450 4.2.1'],
   ['not-found', '450 4.2.1'],
   ['message-too-large', '552 5.3.4'],
+  ['dns-unavailable', '451 4.3.0'],
   ['shutting-down', '451 4.3.2'],
 ] as const)('%s is %s', ([code, expected]) => {
   const reply = replyToFailure(new ServerError(code, { clientText: 'never shown', detail: 'nor this' }));

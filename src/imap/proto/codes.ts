@@ -94,6 +94,7 @@ const ANSWERS: Readonly<Record<ErrorCode, Readonly<{ status: 'NO' | 'BAD'; code:
   'not-allowed': { status: 'NO', code: 'CANNOT' },
   'invalid-argument': { status: 'BAD', code: 'CLIENTBUG' },
   suspended: { status: 'NO', code: 'CONTACTADMIN' },
+  'dns-unavailable': { status: 'NO', code: 'UNAVAILABLE' },
   'shutting-down': { status: 'NO', code: 'UNAVAILABLE' },
 };
 
