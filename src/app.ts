@@ -97,7 +97,7 @@ async function startServer(config: Config, running: AsyncDisposableStack, observ
   const tls = readTls(config);
   const core = await openCore(config, running, observers);
   const { audit, keys, keyringLock, accounts, checkpointer } = core;
-  running.use(openResolver(config));
+  const resolver = running.use(openResolver(config));
   const health = running.use(new Health());
   const mailboxesFolder = join(config.data.directory, 'mailboxes');
   if (mkdirSync(mailboxesFolder, { recursive: true, mode: 0o700 }) !== undefined)
@@ -175,6 +175,8 @@ async function startServer(config: Config, running: AsyncDisposableStack, observ
       usageOf: (ref) => mailboxes.usage(ref),
       receipts,
       keyJobs,
+      resolver,
+      hostname,
       keyringFile: config.keys.localKeyring.file,
       keyringLock,
       state,

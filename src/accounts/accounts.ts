@@ -1,6 +1,7 @@
 /** The services of this folder, built once and wired to each other. Called by app.ts and the first-run set-up. */
 import { Addresses } from './addresses.ts';
 import type { DirectoryDeps } from './directory.ts';
+import { DkimKeys } from './dkim-keys.ts';
 import { Domains } from './domains.ts';
 import { Logins, type LoginLimits } from './login.ts';
 import { MailboxAccounts } from './mailboxes.ts';
@@ -11,6 +12,7 @@ import { Passwords, type HashFunction, type PasswordOptions } from './passwords.
 export type Accounts = Readonly<{
   organizations: Organizations;
   domains: Domains;
+  dkimKeys: DkimKeys;
   addresses: Addresses;
   mailboxes: MailboxAccounts;
   logins: Logins;
@@ -32,6 +34,7 @@ export function createAccounts(deps: DirectoryDeps, options: AccountsOptions): A
   return {
     organizations: new Organizations(deps),
     domains,
+    dkimKeys: new DkimKeys({ ...deps, domains }),
     addresses,
     mailboxes: new MailboxAccounts({ ...deps, domains, addresses, passwords }),
     logins: new Logins({ ...deps, domains, passwords, loginDomain: options.loginDomain, limits: options.loginLimits }),

@@ -30,9 +30,10 @@ export class Domains {
 
   /**
    * Adds a domain; durable when it resolves. Returns the stored name.
+   * `alongside` runs in the same transaction.
    * Throws ServerError 'invalid-argument', 'not-found' (organization), 'already-exists'.
    */
-  async create(name: string, organization: OrganizationId): Promise<string> {
+  async create(name: string, organization: OrganizationId, alongside?: () => void): Promise<string> {
     const { directory, nowMs } = this.#deps;
     const normalized = checkedDomain(name);
     directory.transaction(() => {
@@ -45,6 +46,7 @@ export class Domains {
       directory
         .prepare('INSERT INTO domains (name, organization, state, created_at_ms) VALUES (?,?,?,?)')
         .run(normalized, organization, 'active', nowMs());
+      alongside?.();
     });
     await directory.durable();
     return normalized;

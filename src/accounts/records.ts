@@ -3,6 +3,7 @@
  *
  * R1  Names, addresses, display names and password hashes are stored only as records under the organization's
  *     directory key, each bound to its organization, epoch and row; a record moved to another row does not open.
+ *     The same goes for the private keys of DKIM.
  * R2  Addresses are found by a blind index of the folded local part, bound to organization and domain.
  */
 import { ServerError } from '../base/errors.ts';
@@ -65,6 +66,19 @@ export class DirectoryRecords implements Disposable {
 
   openLocal(at: Readonly<{ domain: string; index: Buffer }>, sealed: Buffer): string {
     return this.#open({ kind: 'address-local', ...this.#bound(), ...at }, sealed);
+  }
+
+  /** `privateKey` is overwritten: what it was lies in the sealed form only. */
+  sealDkimKey(at: Readonly<{ domain: string; selector: string }>, privateKey: Buffer): Buffer {
+    try {
+      return sealRecord(this.#lease.keys.record, { kind: 'dkim-key', ...this.#bound(), ...at }, privateKey);
+    } finally {
+      privateKey.fill(0);
+    }
+  }
+
+  openDkimKey(at: Readonly<{ domain: string; selector: string }>, sealed: Buffer): Buffer {
+    return openRecord(this.#lease.keys.record, { kind: 'dkim-key', ...this.#bound(), ...at }, sealed);
   }
 
   [Symbol.dispose](): void {

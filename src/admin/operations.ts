@@ -4,6 +4,7 @@
  */
 import type { z } from 'zod';
 import { cacheOperations } from './operations/caches.ts';
+import { dkimOperations } from './operations/dkim.ts';
 import { domainOperations } from './operations/domains.ts';
 import { grantOperations } from './operations/grants.ts';
 import { keyChangeOperations } from './operations/key-changes.ts';
@@ -18,6 +19,7 @@ import { tlsOperations } from './operations/tls.ts';
 export const operations = {
   ...organizationOperations,
   ...domainOperations,
+  ...dkimOperations,
   ...mailboxOperations,
   ...keyOperations,
   ...keyChangeOperations,

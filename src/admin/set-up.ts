@@ -59,11 +59,11 @@ export async function setUpUsers(deps: SetUpDeps, request: UsersRequest): Promis
 }
 
 async function ensureDomain(deps: SetUpDeps, names: Readonly<{ organization: string; domain: string }>): Promise<void> {
-  const { domains } = deps.accounts;
+  const { domains, dkimKeys } = deps.accounts;
   const organization = await ensureOrganization(deps, names.organization);
   const owned = domains.list().find((domain) => domain.name === names.domain);
   if (owned && owned.organization !== organization) throw refused(`${names.domain} belongs to another organization.`);
-  if (!owned) await domains.create(names.domain, organization);
+  if (!owned) await dkimKeys.createDomain(names.domain, organization);
 }
 
 async function ensureOrganization(deps: SetUpDeps, name: string): Promise<OrganizationId> {

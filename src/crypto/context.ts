@@ -35,6 +35,7 @@ export type RecordContext =
   | (UnderDirectoryKey & Readonly<{ kind: 'credential'; mailbox: MailboxId }>)
   | (UnderDirectoryKey & Readonly<{ kind: 'public-key'; mailbox: MailboxId; keyEpoch: Epoch }>)
   | (UnderDirectoryKey & Readonly<{ kind: 'address-local'; domain: string; index: Uint8Array }>)
+  | (UnderDirectoryKey & Readonly<{ kind: 'dkim-key'; domain: string; selector: string }>)
   | Readonly<{ kind: 'keyring'; key: string; version: number; context: Uint8Array }>
   | Readonly<{ kind: 'keyring-secret'; key: string; version: number; salt: Uint8Array }>;
 /** Everything that is sealed. */
@@ -111,6 +112,8 @@ function contextFields(context: Context): ContextField[] {
       return [context.organization, { u32: context.epoch }, context.mailbox, { u32: context.keyEpoch }];
     case 'address-local':
       return [context.organization, { u32: context.epoch }, context.domain, context.index];
+    case 'dkim-key':
+      return [context.organization, { u32: context.epoch }, context.domain, context.selector];
     case 'keyring':
       return [context.key, { u32: context.version }, context.context];
     case 'keyring-secret':

@@ -156,6 +156,10 @@ function toRecord(entry: Entry): DnsRecord[] {
       const { usage, selector, matchingType, certificate } = entry.data;
       return [{ type: 'TLSA', usage, selector, matchingType, data: new Uint8Array(certificate) }];
     }
+    case 'SRV': {
+      const { priority = 0, weight = 0, port, target } = entry.data;
+      return [{ type: 'SRV', priority, weight, port, target: nameOf(target) }];
+    }
     case 'PTR':
     case 'CNAME':
     case 'NS':

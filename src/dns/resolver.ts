@@ -9,7 +9,7 @@
  * Called by authentication of mail, routing of outgoing mail and the checks of domains.
  */
 
-export type RecordType = 'A' | 'AAAA' | 'MX' | 'TXT' | 'TLSA' | 'PTR' | 'CNAME' | 'NS';
+export type RecordType = 'A' | 'AAAA' | 'MX' | 'TXT' | 'TLSA' | 'PTR' | 'CNAME' | 'NS' | 'SRV';
 
 /** Names are in lower case without the final dot; the root is the empty name. */
 export type DnsRecord =
@@ -18,6 +18,7 @@ export type DnsRecord =
   /** The strings of one record, not yet joined. */
   | Readonly<{ type: 'TXT'; strings: readonly string[] }>
   | Readonly<{ type: 'TLSA'; usage: number; selector: number; matchingType: number; data: Uint8Array }>
+  | Readonly<{ type: 'SRV'; priority: number; weight: number; port: number; target: string }>
   | Readonly<{ type: 'PTR' | 'CNAME' | 'NS'; host: string }>;
 
 /** `ttlS`: for how many seconds it may be kept. Records are of the type that was asked for, at least one. */

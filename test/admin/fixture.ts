@@ -57,6 +57,8 @@ export async function openAdmin(overrides: Partial<AdminContext> = {}): Promise<
     keys: base.keys,
     audit: base.audit,
     keyJobs,
+    resolver: { resolve: () => Promise.resolve({ kind: 'no-name', secure: false, ttlS: 0 }) },
+    hostname: 'mx.example.org',
     keyringFile: join(base.folder, 'keyring.json'),
     keyringLock: new KeyringLock(),
     endSessions: ({ mailbox }, text) => void ended.push(`${mailbox ?? 'organization'}: ${text}`),

@@ -46,6 +46,13 @@ const context: fc.Arbitrary<Context> = fc.oneof(
     domain: text,
     index: bytes,
   }),
+  fc.record({
+    kind: fc.constant('dkim-key'),
+    organization: organizationText,
+    epoch: epochNumber,
+    domain: text,
+    selector: text,
+  }),
   fc.record({ kind: fc.constant('keyring'), key: text, version: number, context: bytes }),
   fc.record({ kind: fc.constant('keyring-secret'), key: text, version: number, salt: bytes }),
 );

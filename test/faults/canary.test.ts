@@ -2,8 +2,8 @@
  * P3 of the promises: nothing a customer provides is on disk in plaintext. Words that occur nowhere else go in by
  * every door, are stored, searched, renamed and refused; then every file the process wrote is read.
  */
-import { randomInt } from 'node:crypto';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { generateKeyPairSync, randomInt } from 'node:crypto';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
@@ -126,6 +126,33 @@ test('the scan finds every form of a word, so that it can fail', () => {
   expect(findWords([folder], [words.folder])).toHaveLength(1);
 });
 
+/** How the private keys of DKIM begin in the form in which they are sealed: PKCS #8 of RSA and of Ed25519. */
+const PRIVATE_KEY_STARTS = ['300d06092a864886f70d01010105000482', '300506032b657004220420'].map((hex) =>
+  Buffer.from(hex, 'hex'),
+);
+/** Files in which a private key lies, as it is or in hex. */
+function filesWithPrivateKeys(folders: readonly string[]): string[] {
+  const forms = PRIVATE_KEY_STARTS.flatMap((start) => [start, Buffer.from(start.toString('hex'))]);
+  return filesUnder(folders).filter((file) => {
+    const content = readFileSync(file);
+    return forms.some((form) => content.includes(form));
+  });
+}
+
+test('the scan finds private keys, so that it can fail', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'sealpost-planted-'));
+  onTestFinished(() => {
+    rmSync(folder, { recursive: true });
+  });
+  for (const { privateKey } of [generateKeyPairSync('rsa', { modulusLength: 2048 }), generateKeyPairSync('ed25519')]) {
+    const der = privateKey.export({ type: 'pkcs8', format: 'der' });
+    for (const planted of [der, Buffer.from(der.toString('hex'))]) {
+      writeFileSync(join(folder, 'planted'), planted);
+      expect(filesWithPrivateKeys([folder])).toHaveLength(1);
+    }
+  }
+});
+
 test(
   'no word of a customer is in any file, after every way in and after kill, restart and stop',
   { timeout: 90_000 },
@@ -141,6 +168,7 @@ test(
     expect(filesUnder([server.data]).some((file) => file.includes('/blobs/'))).toBe(true);
     expect(server.log().split('\n').length).toBeGreaterThan(5);
     expect(findWords(folders, all)).toEqual([]);
+    expect(filesWithPrivateKeys(folders)).toEqual([]);
     if (created) expect(createdElsewhere(created, server.directory)).toEqual([]);
     await created?.detach();
     await server.kill('SIGKILL');
@@ -151,6 +179,7 @@ test(
     expect((await imap.ok('LIST "" "*"')).untagged.map(({ text }) => text).join()).toContain(words.renamed);
     expect((await server.kill('SIGTERM')).code).toBe(0);
     expect(findWords(folders, all)).toEqual([]);
+    expect(filesWithPrivateKeys(folders)).toEqual([]);
   },
 );
 
@@ -158,6 +187,8 @@ async function setUp(server: TestServer): Promise<void> {
   for (const [command, input] of [
     [['org', 'create', words.organization], ''],
     [['domain', 'create', DOMAIN], ''],
+    [['domain', 'dkim', 'rotate', DOMAIN], ''],
+    [['domain', 'dkim', 'rotate', DOMAIN, '--unchecked'], ''],
     [['mailbox', 'create', `${words.local}@${DOMAIN}`, '--name', words.displayName], `${words.password}\n`],
     [['mailbox', 'create', `${words.pairLocal}@${DOMAIN}`, '--key-pair', '--no-password'], ''],
     [['alias', 'create', `${words.alias}@${DOMAIN}`, `${words.local}@${DOMAIN}`], ''],

@@ -30,6 +30,8 @@ export type ZoneName = Readonly<{
   TXT?: readonly (string | readonly string[])[];
   /** `'3 1 1 <hex>'`. */
   TLSA?: readonly string[];
+  /** `'0 1 993 mx.example.org'`. */
+  SRV?: readonly string[];
   PTR?: readonly string[];
   NS?: readonly string[];
   CNAME?: string;
@@ -213,6 +215,12 @@ function recordsOf(entry: ZoneName, name: string, type: string): packets.Answer[
       return (entry.MX ?? []).map((written) => {
         const [preference = '', exchange = ''] = written.split(' ');
         return { name, type, ttl, data: { preference: Number(preference), exchange } };
+      });
+    case 'SRV':
+      return (entry.SRV ?? []).map((written) => {
+        const [priority, weight, port, target = ''] = written.split(' ');
+        const data = { priority: Number(priority), weight: Number(weight), port: Number(port), target };
+        return { name, type, ttl, data };
       });
     case 'TXT':
       return (entry.TXT ?? []).map((strings) => ({

@@ -71,6 +71,7 @@ const ORDER: Record<string, string> = {
   'mailbox-profile': 'organization epoch mailbox',
   credential: 'organization epoch mailbox',
   'address-local': 'organization epoch domain index',
+  'dkim-key': 'organization epoch domain selector',
   keyring: 'key version context',
 };
 function namedOf(stated: StatedContext): second.Named {

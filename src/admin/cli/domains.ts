@@ -1,5 +1,6 @@
 /** sealpost domain .. */
 import type { Command } from 'commander';
+import { addDnsCommands } from './dkim.ts';
 import { examples } from './organizations.ts';
 import { openSession } from './session.ts';
 import { confirmLoss, table, timeText, type Terminal } from './terminal.ts';
@@ -20,7 +21,9 @@ export function addDomainCommands(program: Command, terminal: Terminal): void {
         [
           `Created domain ${added}. Next, its mailboxes, and whom its postmaster's mail goes to:`,
           `  sealpost mailbox create NAME@${added}`,
-          `  sealpost alias create postmaster@${added} NAME@${added}\n`,
+          `  sealpost alias create postmaster@${added} NAME@${added}`,
+          'and the DNS records that other servers look for:',
+          `  sealpost domain records ${added}\n`,
         ].join('\n'),
       );
     });
@@ -72,4 +75,6 @@ export function addDomainCommands(program: Command, terminal: Terminal): void {
       await confirmLoss(terminal, { text, word: name, isConfirmed: options.yes === true });
       session.print(await session.ask('domain.delete', { domain: name }), (it) => `Deleted domain ${it.domain}.\n`);
     });
+
+  addDnsCommands(domain, terminal);
 }

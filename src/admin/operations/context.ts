@@ -5,6 +5,7 @@ import { notFound, refused } from '../../accounts/directory.ts';
 import type { EraseFiles } from '../../accounts/mailboxes.ts';
 import type { Organization } from '../../accounts/organizations.ts';
 import type { MailboxId, OrganizationId } from '../../base/ids.ts';
+import type { Resolver } from '../../dns/resolver.ts';
 import type { AuditLog } from '../../keys/audit-log.ts';
 import type { MailboxRef } from '../../keys/mailbox-keys.ts';
 import type { KeyChangeState, RootKeyName } from '../../keys/key-changes.ts';
@@ -45,6 +46,9 @@ export type AdminContext = Readonly<{
   usageOf(ref: MailboxRef): Promise<Readonly<{ sizeBytes: number; messagesCount: number }>>;
   receipts: Receipts;
   keyJobs: KeyJobs;
+  resolver: Pick<Resolver, 'resolve'>;
+  /** Of this server, as other servers know it. */
+  hostname: string;
   keyringFile: string;
   keyringLock: KeyringLock;
   state(): ServerState;

@@ -1,6 +1,8 @@
 /** Operations on domains. */
 import { z } from 'zod';
-import { operation, organizationOf } from './context.ts';
+import { checkDomain } from '../domain-check.ts';
+import { domainRecords, type DomainFacts } from '../domain-records.ts';
+import { operation, organizationOf, type AdminContext } from './context.ts';
 
 const named = z.strictObject({ domain: z.string() });
 
@@ -9,7 +11,7 @@ export const domainOperations = {
     z.strictObject({ domain: z.string(), organization: z.string().optional() }),
     async (input, context, signal) => {
       const { id } = await organizationOf(input.organization, context, signal);
-      return { domain: await context.accounts.domains.create(input.domain, id), organization: id };
+      return { domain: await context.accounts.dkimKeys.createDomain(input.domain, id, signal), organization: id };
     },
   ),
   'domain.list': operation(z.strictObject({ organization: z.string().optional() }), async (input, context, signal) => {
@@ -29,4 +31,14 @@ export const domainOperations = {
     await context.accounts.domains.delete(input.domain);
     return { domain: input.domain };
   }),
+  'domain.records': operation(named, ({ domain }, context) => domainRecords(factsOf(domain, context))),
+  'domain.check': operation(named, ({ domain }, context, signal) =>
+    checkDomain(factsOf(domain, context), context.resolver, signal),
+  ),
 } as const;
+
+/** Throws ServerError 'not-found'. */
+function factsOf(domain: string, context: AdminContext): DomainFacts {
+  const { name, keys } = context.accounts.dkimKeys.ofDomain(domain);
+  return { domain: name, hostname: context.hostname, ports: context.state().ports, keys };
+}
