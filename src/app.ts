@@ -4,13 +4,11 @@
  * A1  One process for one data directory: the second one is refused before it opens anything.
  * A2  Nothing listens before everything below it is ready, nor without a TLS certificate.
  * A3  Stopping: listeners first, then what is under way within a grace period, then mailboxes, then the directory.
- * A4  When the disk fails the process says so in its log and exits with 70 at once: nothing more is acknowledged, and
- *     the next start recovers from what is durable.
+ * A4  When the disk fails the process ends (serving.ts, SV1).
  *
  * Called by main.ts: `serve` and `initialize`.
  */
-import { createPrivateKey, X509Certificate } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createAccounts, type Accounts } from './accounts/accounts.ts';
 import type { Certify } from './accounts/destructions.ts';
@@ -29,12 +27,14 @@ import { syncFolder } from './db/sync-folder.ts';
 import { Delivery } from './delivery/deliver.ts';
 import { systemNameServers } from './dns/servers.ts';
 import { StubResolver } from './dns/stub-resolver.ts';
+import { Collection } from './gateway/collection.ts';
 import { createImapServer } from './imap/server.ts';
 import { Adoption } from './jobs/adoption.ts';
 import { KeyJobs } from './jobs/key-jobs.ts';
 import { KeyVerification } from './jobs/key-verification.ts';
 import { AuditLog } from './keys/audit-log.ts';
 import { KeyService } from './keys/key-service.ts';
+import type { MailboxRef } from './keys/mailbox-keys.ts';
 import { KeyProviderError, type KeyProvider, type ProviderKind } from './keys/provider.ts';
 import { AwsKms } from './keys/providers/aws-kms.ts';
 import { remindOfBackup } from './keys/providers/keyring-backup.ts';
@@ -43,19 +43,27 @@ import { LocalKeyring } from './keys/providers/local-keyring.ts';
 import { VaultTransit } from './keys/providers/vault-transit.ts';
 import { Mailboxes } from './mailbox/mailboxes.ts';
 import { Health } from './observe/health.ts';
-import { createLogger, type Logger } from './observe/logger.ts';
+import type { Logger } from './observe/logger.ts';
+import {
+  EXIT_STORAGE_FAILED,
+  firstPorts,
+  readTls,
+  serveUntilStopped,
+  type Observers,
+  type OnFailure,
+  type Ports,
+  type ServeOptions,
+} from './serving.ts';
 import { createSmtpListeners } from './smtp/listener.ts';
 
 const PROJECT = join(import.meta.dirname, '..');
 const DIRECTORY_MIGRATIONS = join(PROJECT, 'migrations/directory');
-const EXIT_STORAGE_FAILED = 70; // EX_SOFTWARE of sysexits.h
 const STOP_GRACE_MS = 10_000;
 const HASH_QUEUE_MAX_COUNT = 1000;
 const ADOPTION_EVERY_MS = 5000;
 const VERIFICATION_EVERY_MS = 10 * 60_000;
 const DEMO_DOMAIN = 'example.test';
 
-type OnFailure = (error: Error) => void;
 type Core = Readonly<{
   checkpointer: Checkpointer;
   audit: AuditLog;
@@ -63,32 +71,11 @@ type Core = Readonly<{
   keyringLock: KeyringLock;
   accounts: Accounts;
 }>;
-type Tls = Readonly<{ cert: string; key: string; minimumVersion: Config['tls']['minimumVersion'] }>;
-
-/** Ports by listener, named as tools expect them (`imap`, `imaps`, `smtp`, `lmtp`). */
-type Ports = Readonly<Record<string, number>>;
-export type ServeOptions = Readonly<{ config: Config; readyFile?: string | undefined }>;
 
 /** Serves until SIGTERM or SIGINT; resolves when everything is down. Throws ServerError when it cannot start. */
-export async function serve({ config, readyFile }: ServeOptions): Promise<void> {
-  process.umask(0o077);
-  await using log = createLogger(config.log);
-  const { logger } = log;
-  const onFailure: OnFailure = (error) => {
-    logger.error('storage failed: stopping without acknowledging anything more', { error });
-    log.flushNow();
-    process.exit(EXIT_STORAGE_FAILED); // A4
-  };
-  const stopping = stopSignal(logger);
-  await using running = new AsyncDisposableStack();
-  const ports = await startServer(config, running, { logger, onFailure });
-  if (readyFile !== undefined) announce(readyFile, ports, running);
-  logger.info('serving', { ports });
-  await stopping;
-  logger.info('stopping');
+export function serve(options: ServeOptions): Promise<void> {
+  return serveUntilStopped(options, startServer);
 }
-
-type Observers = Readonly<{ logger: Logger; onFailure: OnFailure }>;
 
 /** Starts every service; `running` takes each down again, last first (A3). */
 async function startServer(config: Config, running: AsyncDisposableStack, observers: Observers): Promise<Ports> {
@@ -113,12 +100,20 @@ async function startServer(config: Config, running: AsyncDisposableStack, observ
     onFailure,
   });
   running.defer(() => mailboxes.close());
-  const keyJobs = new KeyJobs({ organizations: accounts.organizations, keys, mailboxes, logger });
-  running.defer(() => keyJobs.close());
-  const { organizations, waitingMailboxes } = accounts;
+  const { organizations, waitingMailboxes, recipients } = accounts;
   const verifying = { intervalMs: config.keys.verifyIntervalMs, everyMs: VERIFICATION_EVERY_MS, pauseMs: 1000 };
   running.use(new KeyVerification({ organizations, keys, logger, nowMs: Date.now, ...verifying }));
   const adoption = running.use(new Adoption({ waitingMailboxes, mailboxes, logger, everyMs: ADOPTION_EVERY_MS }));
+  const adoptSoon = (ref: MailboxRef): void => {
+    adoption.adoptSoon(ref);
+  };
+  const { tickets, collectEveryMs: everyMs } = config.gateway;
+  const collection = running.use(
+    new Collection({ tickets, recipients, waitingMailboxes, mailboxes, keys, adoptSoon, logger, everyMs }),
+  );
+  const { takeInRest } = collection;
+  const keyJobs = new KeyJobs({ organizations, keys, mailboxes, takeInRest, logger });
+  running.defer(() => keyJobs.close());
   accounts.organizations.recover();
   const receipts = new Receipts(join(config.data.directory, 'receipts'), Date.now);
   const eraseFiles: EraseFiles = (ref) => mailboxes.erase(ref.mailbox);
@@ -134,9 +129,7 @@ async function startServer(config: Config, running: AsyncDisposableStack, observ
     addresses: accounts.addresses,
     mailboxes,
     waiting: waitingMailboxes,
-    adoptSoon: (ref) => {
-      adoption.adoptSoon(ref);
-    },
+    adoptSoon,
     hostname,
     nowMs: Date.now,
   });
@@ -177,6 +170,7 @@ async function startServer(config: Config, running: AsyncDisposableStack, observ
       keyJobs,
       resolver,
       hostname,
+      gateways: () => collection.states(),
       keyringFile: config.keys.localKeyring.file,
       keyringLock,
       state,
@@ -328,62 +322,6 @@ function openVault({ keys }: Config, logger: Logger): VaultTransit | null {
 
 function defaultKeyOf({ keys }: Config): Readonly<{ provider: ProviderKind; rootKey: string }> {
   return { provider: keys.defaultProvider, rootKey: keys.defaultKey };
-}
-
-/** Certificate and key, read and matched, so that a wrong pair stops the start and not the first client (A2). */
-function readTls({ tls }: Config): Tls {
-  const [cert, key] = [readPem(tls.certificateFile), readPem(tls.keyFile)];
-  if (!isPair(cert, key)) {
-    const clientText = `${tls.certificateFile} and ${tls.keyFile} are not a certificate and its private key in PEM.`;
-    throw new ServerError('not-allowed', { clientText });
-  }
-  return { cert, key, minimumVersion: tls.minimumVersion };
-}
-
-function readPem(file: string): string {
-  try {
-    return readFileSync(file, 'utf8');
-  } catch (cause) {
-    const clientText = `The TLS file ${file} cannot be read. Set tls.certificateFile and tls.keyFile, or run: sealpost init`;
-    throw new ServerError('not-found', { clientText, cause });
-  }
-}
-
-function isPair(cert: string, key: string): boolean {
-  try {
-    return new X509Certificate(cert).checkPrivateKey(createPrivateKey(key));
-  } catch {
-    return false;
-  }
-}
-
-function firstPorts(bound: Readonly<Record<string, readonly number[]>>): Ports {
-  const entries = Object.entries(bound).flatMap(([name, [first]]) => (first === undefined ? [] : [[name, first]]));
-  return Object.fromEntries(entries) as Ports;
-}
-
-/** Tells whoever waits for `readyFile` that all ports are open; gone again when the server stops. */
-function announce(readyFile: string, ports: Ports, running: AsyncDisposableStack): void {
-  running.defer(() => {
-    rmSync(readyFile, { force: true });
-  });
-  writeFileSync(`${readyFile}.new`, `${JSON.stringify({ pid: process.pid, ports })}\n`);
-  renameSync(`${readyFile}.new`, readyFile);
-}
-
-/** Resolves at the first SIGTERM or SIGINT; at the second the process goes at once. */
-function stopSignal(logger: Logger): Promise<void> {
-  const stop = Promise.withResolvers<void>();
-  let isStopping = false;
-  const onSignal = (signal: NodeJS.Signals): void => {
-    if (isStopping) process.exit(1);
-    isStopping = true;
-    logger.info('signal', { signal });
-    stop.resolve();
-  };
-  process.on('SIGTERM', onSignal);
-  process.on('SIGINT', onSignal);
-  return stop.promise;
 }
 
 function packageVersion(): string {

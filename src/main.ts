@@ -72,11 +72,46 @@ program
     );
   });
 
+const gateway = program.commands.find((command) => command.name() === 'gateway') ?? program.command('gateway');
+
+gateway
+  .command('init')
+  .description("Make what a gateway's first start needs, and its ticket. Keeps what is there.")
+  .requiredOption('--address <host:port>', 'where the main server reaches it to collect: gateway.listen, from outside')
+  .addHelpText('after', '\nExample:\n  sealpost gateway init --address mx1.example.org:2465\n')
+  .action(async ({ address }: { address: string }, command: Command) => {
+    const config = await loadConfiguration(command);
+    const { initializeGateway } = await import('./gateway-app.ts');
+    const made = await initializeGateway(config, address);
+    const { ticketFile } = config.gateway;
+    const isJson = command.optsWithGlobals<GlobalOptions>().json === true;
+    terminal.write(isJson ? `${JSON.stringify({ made, ticketFile })}\n` : gatewayTold(made, ticketFile));
+  });
+
+gateway
+  .command('serve')
+  .description('Run a gateway, until SIGTERM: it takes in mail by public keys, and needs no key service.')
+  .option('--ready-file <file>', 'write the ports there, as JSON, once all listeners are open')
+  .addHelpText('after', '\nExample:\n  sealpost gateway serve --config /etc/sealpost/gateway.toml\n')
+  .action(async (options: { readyFile?: string }, command: Command) => {
+    process.env['UV_THREADPOOL_SIZE'] ??= String(THREADS_COUNT);
+    const config = await loadConfiguration(command);
+    const { serveGateway } = await import('./gateway-app.ts');
+    await serveGateway({ config, readyFile: options.readyFile });
+    process.exit(0); // nothing is left to wait for
+  });
+
 process.exitCode = (await runProgram(program, terminal, process.argv.slice(2))) || process.exitCode || 0;
 
 async function loadConfiguration(command: Command) {
   const { loadConfig } = await import('./config/load.ts');
   return loadConfig({ file: configFile(command.optsWithGlobals<GlobalOptions>().config), env: process.env });
+}
+
+function gatewayTold(made: readonly string[], ticketFile: string): string {
+  const lines = made.length === 0 ? ['everything is there already'] : made.map((file) => `made ${file}`);
+  const next = `Copy ${ticketFile} to the main server, readable by it alone, and name it in gateway.tickets there.`;
+  return `${[...lines, next].join('\n')}\n`;
 }
 
 function told(result: Awaited<ReturnType<(typeof import('./app.ts'))['initialize']>>): string {

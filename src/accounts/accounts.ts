@@ -6,6 +6,7 @@ import { Domains } from './domains.ts';
 import { Logins, type LoginLimits } from './login.ts';
 import { MailboxAccounts } from './mailboxes.ts';
 import { Organizations } from './organizations.ts';
+import { Recipients } from './recipients.ts';
 import { WaitingMailboxes } from './waiting-mailboxes.ts';
 import { Passwords, type HashFunction, type PasswordOptions } from './passwords.ts';
 
@@ -18,6 +19,7 @@ export type Accounts = Readonly<{
   logins: Logins;
   passwords: Passwords;
   waitingMailboxes: WaitingMailboxes;
+  recipients: Recipients;
 }>;
 type AccountsOptions = Readonly<{
   passwords: PasswordOptions;
@@ -40,5 +42,6 @@ export function createAccounts(deps: DirectoryDeps, options: AccountsOptions): A
     logins: new Logins({ ...deps, domains, passwords, loginDomain: options.loginDomain, limits: options.loginLimits }),
     passwords,
     waitingMailboxes: new WaitingMailboxes(deps),
+    recipients: new Recipients(deps),
   };
 }

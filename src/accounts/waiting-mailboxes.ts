@@ -4,7 +4,7 @@
  * WB1  A mailbox is noted, durably, before mail is kept in it, and is struck out only while none is being kept: none is
  *      forgotten, whenever the process is killed. One too many does no harm.
  *
- * Called by delivery/ and jobs/.
+ * Called by delivery/, jobs/ and gateway/, which has the same table in a database of its own.
  */
 import { mailboxId, organizationId, type MailboxId } from '../base/ids.ts';
 import type { Database } from '../db/database.ts';
@@ -48,6 +48,15 @@ export class WaitingMailboxes {
         ref: { organization: organizationId(row.organization), mailbox: mailboxId(row.mailbox) },
         sinceMs: row.since_ms,
       }));
+  }
+
+  /** The ids of all, the longest waiting first. */
+  mailboxes(maxCount: number): readonly MailboxId[] {
+    const sql = 'SELECT mailbox FROM waiting_mailboxes ORDER BY since_ms LIMIT ?';
+    return this.#directory
+      .prepare<{ mailbox: string }>(sql)
+      .all(maxCount)
+      .map((row) => mailboxId(row.mailbox));
   }
 
   /** Strikes a mailbox out that was found to have none; in the turn in which it was found so. */

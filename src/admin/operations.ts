@@ -6,6 +6,7 @@ import type { z } from 'zod';
 import { cacheOperations } from './operations/caches.ts';
 import { dkimOperations } from './operations/dkim.ts';
 import { domainOperations } from './operations/domains.ts';
+import { gatewayOperations } from './operations/gateways.ts';
 import { grantOperations } from './operations/grants.ts';
 import { keyChangeOperations } from './operations/key-changes.ts';
 import { keyOperations } from './operations/keys.ts';
@@ -27,6 +28,7 @@ export const operations = {
   ...keyringOperations,
   ...cacheOperations,
   ...receiptOperations,
+  ...gatewayOperations,
   ...statusOperations,
   ...tlsOperations,
 } as const;

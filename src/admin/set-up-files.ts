@@ -5,7 +5,7 @@
  * F1  What exists is never replaced: the keyring opens all mail, and the certificate may be a real one.
  * F2  All of it is readable by its owner only.
  *
- * Called by app.ts for `sealpost init`.
+ * Called by app.ts for `sealpost init`, and by gateway-app.ts.
  */
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
@@ -36,7 +36,8 @@ export async function makeMissingFiles(config: Config): Promise<readonly string[
   return [...made, ...makeCertificate(config)];
 }
 
-function makeCertificate(config: Config): string[] {
+/** Makes the certificate that is served, unless there is one. Throws ServerError 'not-allowed' for half a key pair. */
+export function makeCertificate(config: Config): string[] {
   const { certificateFile, keyFile } = config.tls;
   const [hasCertificate, hasKey] = [existsSync(certificateFile), existsSync(keyFile)];
   if (hasCertificate && hasKey) return [];

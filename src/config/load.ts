@@ -171,7 +171,7 @@ function withAbsolutePaths(config: Config, file: string | undefined): Config {
   const base = file === undefined ? process.cwd() : path.dirname(path.resolve(file));
   const directory = path.resolve(base, config.data.directory);
   const inData = (name: string): string => path.resolve(directory, name);
-  const { log, tls, keys, admin } = config;
+  const { log, tls, keys, admin, gateway } = config;
   return {
     ...config,
     data: { ...config.data, directory },
@@ -183,6 +183,12 @@ function withAbsolutePaths(config: Config, file: string | undefined): Config {
       vaultTransit: withPaths(keys.vaultTransit, inData),
     },
     admin: { ...admin, socketFile: inData(admin.socketFile) },
+    gateway: {
+      ...gateway,
+      ticketFile: inData(gateway.ticketFile),
+      keyFile: inData(gateway.keyFile),
+      tickets: gateway.tickets.map(inData),
+    },
   };
 }
 

@@ -96,6 +96,17 @@ export function optionalText(rule: TextRule, { help }: Readonly<{ help: string }
     .register(optionInfo, { kind: 'text', help, accepts: rule.accepts, fallback: null, isSecret: false });
 }
 
+/** Paths, at most `MAX_PATHS_COUNT`; load.ts makes them absolute. */
+export function paths({ help }: Readonly<{ help: string }>) {
+  return z
+    .array(textSchema(PATH))
+    .max(MAX_PATHS_COUNT)
+    .default([])
+    .register(optionInfo, { kind: 'list', help, accepts: 'list of paths', fallback: [], isSecret: false });
+}
+
+const MAX_PATHS_COUNT = 64;
+
 type SecretOptions = Readonly<{ help: string; systemdCredential?: string }>;
 
 /** Text that may be absent, may come from a file named by `<environment name>_FILE`, and is never printed. */

@@ -353,6 +353,28 @@ const admin = z.strictObject({
   }),
 });
 
+const gateway = z.strictObject({
+  listen: option.listen({
+    fallback: [],
+    help: 'On a gateway: where its main server collects the mail that it took in. Behind TLS, and closed to all but the ticket.',
+  }),
+  ticketFile: option.text(option.PATH, {
+    fallback: 'gateway-ticket.json',
+    help: 'On a gateway: its ticket, made by `sealpost gateway init`, of which the main server has a copy. Guard it as a key.',
+  }),
+  keyFile: option.text(option.PATH, {
+    fallback: 'gateway-key.pem',
+    help: 'On a gateway: the private key of the certificate in its ticket.',
+  }),
+  tickets: option.paths({ help: 'On the main server: the tickets of the gateways whose mail it collects.' }),
+  collectEveryMs: option.integer({
+    fallback: 5000,
+    min: 100,
+    max: HOUR_MS,
+    help: 'On the main server: time between two rounds of collecting.',
+  }),
+});
+
 /** The tables in the order of the example file. */
 export const configSchema = z.strictObject({
   server: server.prefault({}),
@@ -366,6 +388,7 @@ export const configSchema = z.strictObject({
   store: store.prefault({}),
   accounts: accounts.prefault({}),
   admin: admin.prefault({}),
+  gateway: gateway.prefault({}),
 });
 
 /** Unencrypted, and not only on this machine. */

@@ -7,7 +7,7 @@
  * Format: README.md, Blind indexes.
  * The caller folds the text first (NFC, case, A-labels), since bytes that differ are different names here.
  *
- * Called by accounts/ for addresses, by store/ for folders and keywords.
+ * Called by accounts/ and gateway/ for addresses, by store/ for folders and keywords.
  */
 import { createHmac } from 'node:crypto';
 import type { MailboxId, OrganizationId } from '../base/ids.ts';
@@ -17,7 +17,8 @@ import type { SecretBytes } from './secret-bytes.ts';
 
 type BlindIndexContext =
   | Readonly<{ kind: 'folder' | 'keyword'; organization: OrganizationId; mailbox: MailboxId }>
-  | Readonly<{ kind: 'address-local'; organization: OrganizationId; domain: string }>;
+  | Readonly<{ kind: 'address-local'; organization: OrganizationId; domain: string }>
+  | Readonly<{ kind: 'gateway-recipient'; domain: string }>;
 
 const INDEX_BYTES = 16;
 const MAX_TEXT_BYTES = 4096;
@@ -42,5 +43,7 @@ function indexed(context: BlindIndexContext): [kind: string, fields: ContextFiel
       return [`index-${context.kind}`, [context.organization, context.mailbox]];
     case 'address-local':
       return ['index-address', [context.organization, context.domain]];
+    case 'gateway-recipient':
+      return ['index-gateway', [context.domain]];
   }
 }

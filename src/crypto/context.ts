@@ -24,7 +24,7 @@ export type MessageKeyContext = UnderMailboxKey &
   Readonly<{ kind: 'message-key'; message: MessageId; body: BodyId; commitment: Uint8Array }>;
 /** Sealed once and never again under a key derived from one message key. */
 export type OnceContext = InOrganization & Readonly<{ kind: 'summary'; body: BodyId }>;
-/** Sealed under a long-lived subkey of a mailbox key or of the directory key, under a keyring's key, or more than once. */
+/** Sealed under a long-lived subkey of a mailbox key or of the directory key, under a keyring's or a gateway's, or more than once. */
 export type RecordContext =
   | (InOrganization & Readonly<{ kind: 'search-text'; body: BodyId }>)
   | (UnderMailboxKey & Readonly<{ kind: 'folder-name'; folder: FolderId }>)
@@ -36,6 +36,8 @@ export type RecordContext =
   | (UnderDirectoryKey & Readonly<{ kind: 'public-key'; mailbox: MailboxId; keyEpoch: Epoch }>)
   | (UnderDirectoryKey & Readonly<{ kind: 'address-local'; domain: string; index: Uint8Array }>)
   | (UnderDirectoryKey & Readonly<{ kind: 'dkim-key'; domain: string; selector: string }>)
+  | Readonly<{ kind: 'gateway-recipient'; domain: string; index: Uint8Array }>
+  | (InOrganization & Readonly<{ kind: 'gateway-public-key'; mailbox: MailboxId; keyEpoch: Epoch }>)
   | Readonly<{ kind: 'keyring'; key: string; version: number; context: Uint8Array }>
   | Readonly<{ kind: 'keyring-secret'; key: string; version: number; salt: Uint8Array }>;
 /** Everything that is sealed. */
@@ -114,6 +116,10 @@ function contextFields(context: Context): ContextField[] {
       return [context.organization, { u32: context.epoch }, context.domain, context.index];
     case 'dkim-key':
       return [context.organization, { u32: context.epoch }, context.domain, context.selector];
+    case 'gateway-recipient':
+      return [context.domain, context.index];
+    case 'gateway-public-key':
+      return [context.organization, context.mailbox, { u32: context.keyEpoch }];
     case 'keyring':
       return [context.key, { u32: context.version }, context.context];
     case 'keyring-secret':

@@ -18,12 +18,15 @@ import type { KeyService } from '../keys/key-service.ts';
 import type { WrappedKeyRow } from '../keys/mailbox-keys.ts';
 import { explainedRefusal } from '../keys/root-key-refusals.ts';
 import type { Mailboxes } from '../mailbox/mailboxes.ts';
+import type { RotationRequest } from '../mailbox/rotate.ts';
 import type { Logger } from '../observe/logger.ts';
 
 type KeyJobsDeps = Readonly<{
   organizations: Organizations;
   keys: KeyService;
   mailboxes: Mailboxes;
+  /** Takes in what gateways hold for a mailbox under its older keys (mailbox/rotate.ts). */
+  takeInRest?: RotationRequest['takeInRest'];
   logger: Logger;
 }>;
 type Progress = {
@@ -313,10 +316,10 @@ export class KeyJobs {
   ): Promise<void> {
     const { signal } = this.#closing;
     const { organization } = job;
-    const { mailboxes, organizations } = this.#deps;
+    const { mailboxes, organizations, takeInRest } = this.#deps;
     using mailbox = await mailboxes.open({ organization, mailbox: id }, { protocol: PROTOCOL }, signal);
     const rootKey = organizations.rootKey(organization);
-    const { messagesCount } = await mailbox.rotateKey({ rootKey, onProgress }, signal);
+    const { messagesCount } = await mailbox.rotateKey({ rootKey, onProgress, takeInRest }, signal);
     job.progress.messagesCount += messagesCount;
   }
 }

@@ -206,6 +206,22 @@ export class KeyService {
     return openRecord(lease.keys.record, context, row.sealedPublic);
   }
 
+  /** The newest key's public half and epoch; null where a mailbox has none. Throws ServerError as `publicKey`. */
+  async newestPublicKey(
+    { organization, mailbox }: MailboxRef,
+    options: LeaseOptions,
+  ): Promise<Readonly<{ epoch: Epoch; publicKey: Uint8Array }> | null> {
+    const newest = this.#rows.epochs({ organization, mailbox }).at(-1);
+    if (!newest?.sealedPublic) return null;
+    const { epoch: of } = newest;
+    return { epoch: of, publicKey: await this.publicKey({ organization, mailbox, epoch: of }, options) };
+  }
+
+  /** Whether the key of an epoch is still there. */
+  hasKey({ organization, mailbox, epoch: of }: MailboxRef & Readonly<{ epoch: Epoch }>): boolean {
+    return this.#rows.find(organization, mailbox, of) !== null;
+  }
+
   /** Stores a created key, inside the caller's transaction. */
   insertKey(row: NewWrappedKey): void {
     this.#rows.insert(row);

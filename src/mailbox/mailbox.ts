@@ -28,6 +28,7 @@ import {
   subscribe,
   unsubscribe,
 } from './folders.ts';
+import { Handover } from './handover.ts';
 import { openKeywords } from './keyword-names.ts';
 import type {
   CopyResult,
@@ -167,6 +168,11 @@ export class Mailbox implements Disposable {
 
   adoptWaiting(signal?: AbortSignal): Promise<Readonly<{ adoptedCount: number; leftCount: number }>> {
     return adoptWaiting(this.#session, signal);
+  }
+
+  /** Waiting mail as it is, sealed: between a gateway and the main server. */
+  get handover(): Handover {
+    return new Handover(this.#session);
   }
 
   setFlags(

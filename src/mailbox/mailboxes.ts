@@ -5,11 +5,11 @@
  *     `maxOpenCount` are open.
  * M2  A mailbox that is new has its default folders before anybody sees it.
  */
+import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ServerError } from '../base/errors.ts';
 import type { MailboxId } from '../base/ids.ts';
 import type { Checkpointer } from '../db/checkpointer.ts';
-import type { KeyService } from '../keys/key-service.ts';
 import type { MailboxRef } from '../keys/mailbox-keys.ts';
 import { FreeSpace } from '../store/free-space.ts';
 import type { Quota, Usage } from '../store/quota.ts';
@@ -18,7 +18,7 @@ import { ensureDefaultFolders } from './folders.ts';
 import { Mailbox } from './mailbox.ts';
 import type { Principal } from './model.ts';
 import { Notifier } from './notify.ts';
-import type { MailboxLimits, MailboxSession } from './session.ts';
+import type { KeySource, MailboxLimits, MailboxSession } from './session.ts';
 import { TextExtractor } from './text-extractor.ts';
 
 type MailboxesOptions = Readonly<{
@@ -28,7 +28,7 @@ type MailboxesOptions = Readonly<{
   maxOpenCount: number;
   freeSpaceReserveBytes: number;
   checkpointer: Checkpointer;
-  keys: KeyService;
+  keys: KeySource;
   /** What a mailbox may hold, at the moment. */
   quotaOf(mailbox: MailboxId): Quota | null;
   onFailure(error: Error): void;
@@ -105,6 +105,15 @@ export class Mailboxes {
   async usage(ref: MailboxRef): Promise<Usage> {
     using mailbox = await this.openWithoutKey(ref, { protocol: 'admin' });
     return mailbox.usage();
+  }
+
+  /** Whether a mailbox has anything on disk. */
+  async has(id: MailboxId): Promise<boolean> {
+    if (this.#open.has(id)) return true;
+    return await stat(this.#directory(id)).then(
+      () => true,
+      () => false,
+    );
   }
 
   get openCount(): number {

@@ -15,6 +15,7 @@ import { ServerError } from '../base/errors.ts';
 import type { Epoch } from '../base/ids.ts';
 import { wrapMessageKey } from '../crypto/record.ts';
 import type { RootKeyName } from '../keys/key-changes.ts';
+import type { MailboxRef } from '../keys/mailbox-keys.ts';
 import type { KeyRow, RowPlace } from '../store/message-keys.ts';
 import { goOverTo } from './folders.ts';
 import { unwrapRow } from './read.ts';
@@ -26,6 +27,11 @@ export type RotationRequest = Readonly<{
   rootKey: RootKeyName;
   /** Called with message keys looked at, of how many; at first with none, at last with all. */
   onProgress(progress: Readonly<{ doneCount: number; totalCount: number }>): void;
+  /**
+   * Takes in what is held outside the mailbox under its older keys, when nothing more comes under them; absent where
+   * nothing is. Throws ServerError 'key-unavailable' while that cannot be known: then the rotation is not ended.
+   */
+  takeInRest?: ((newest: MailboxRef & Readonly<{ epoch: Epoch }>, signal?: AbortSignal) => Promise<void>) | undefined;
 }>;
 /** `messagesCount`: message keys that this run wrapped anew. */
 export type Rotation = Readonly<{ epoch: Epoch; messagesCount: number }>;
@@ -41,16 +47,19 @@ export async function rotateKey(
   request: RotationRequest,
   signal?: AbortSignal,
 ): Promise<Rotation> {
-  const { keys, ref, store } = session;
-  const epoch = await keys.changes.beginRotation(ref, request.rootKey, { use: keyUse(session, PURPOSE), signal });
+  const { ref, store } = session;
+  const { changes } = session.keys;
+  if (!changes) throw new ServerError('not-allowed', { clientText: 'The keys of this mailbox are not here.' });
+  const epoch = await changes.beginRotation(ref, request.rootKey, { use: keyUse(session, PURPOSE), signal });
   await goOver(session, epoch, signal);
+  await request.takeInRest?.({ ...ref, epoch }, signal);
   const { leftCount } = await adoptWaiting(session, signal); // from now on none is kept under the old key
   const { messagesCount, damagedCount } = await rewrapMessages(session, { epoch, request }, signal);
   store.messageKeys.truncateLogSoon();
   if (damagedCount + leftCount > 0) throw someDamaged(damagedCount + leftCount);
   const isAllOver = store.folders.epoch() === epoch && (await store.messageKeys.areAllUnder(epoch));
   if (!isAllOver) throw new TypeError('a row of an older epoch appeared after the rotation'); // T1, T3
-  await keys.changes.endRotation(ref, epoch);
+  await changes.endRotation(ref, epoch);
   return { epoch, messagesCount };
 }
 

@@ -11,6 +11,7 @@
 import { ServerError } from '../base/errors.ts';
 import type { Epoch } from '../base/ids.ts';
 import type { MailboxKeys } from '../crypto/derive.ts';
+import type { KeyChanges } from '../keys/key-changes.ts';
 import type { KeyService, KeyUse } from '../keys/key-service.ts';
 import type { MailboxKeyLease, MailboxRef } from '../keys/mailbox-keys.ts';
 import { EpochMoved } from '../store/epoch.ts';
@@ -29,10 +30,14 @@ export type MailboxLimits = Readonly<{
   waitingMessagesCount: number;
 }>;
 
+/** Where keys come from: the key service, or on a gateway, where no key can be leased or changed, what it was told. */
+export type KeySource = Pick<KeyService, 'leaseMailbox' | 'publicKey'> &
+  Readonly<{ changes: Pick<KeyChanges, 'beginRotation' | 'endRotation'> | null }>;
+
 export type MailboxSession = Readonly<{
   ref: MailboxRef;
   store: MailboxStore;
-  keys: KeyService;
+  keys: KeySource;
   notifier: Notifier;
   texts: TextExtractor;
   space: FreeSpace;

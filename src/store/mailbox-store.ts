@@ -37,7 +37,7 @@ export class MailboxStore {
     this.folders = new FolderStore(database);
     this.messages = new MessageStore(database, bodies);
     this.messageKeys = new MessageKeyStore(database);
-    this.waiting = new WaitingStore(database);
+    this.waiting = new WaitingStore(database, bodies);
   }
 
   /** Opens the mailbox in `directory`, making it when it is new. Throws ServerError 'storage-failed'. */

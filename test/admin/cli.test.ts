@@ -360,3 +360,19 @@ test('mailbox quota shows and sets what a mailbox may hold', async () => {
   expect((await admin.run('mailbox quota ann@example.org')).out).toMatch(/messages +0 +100\n/);
   expect(await admin.run('mailbox quota ann@example.org --size lots')).toMatchObject({ code: 2 });
 });
+
+test('gateway list shows each gateway, and exits with 1 when one cannot be reached', async () => {
+  const [well, ill] = [
+    { address: 'mx1.test:2465', reachedAtMs: 1000, failure: null, takenInCount: 7 },
+    { address: 'mx2.test:2465', reachedAtMs: null, failure: 'It does not answer.', takenInCount: 0 },
+  ];
+  await using one = await openAdmin({ gateways: () => [well] });
+  const listed = await one.run('gateway list');
+  expect(listed.out).toMatch(/mx1\.test:2465 +1970-01-01T00:00:01\.000Z +7/);
+  await using two = await openAdmin({ gateways: () => [well, ill] });
+  expect(process.exitCode).toBeUndefined();
+  expect((await two.run('gateway list')).out).toMatch(/mx2\.test:2465 +not yet +0 +It does not answer\./);
+  expect(await two.json('gateway list')).toHaveLength(2);
+  expect(process.exitCode).toBe(1);
+  process.exitCode = undefined;
+});

@@ -59,6 +59,7 @@ export async function openAdmin(overrides: Partial<AdminContext> = {}): Promise<
     keyJobs,
     resolver: { resolve: () => Promise.resolve({ kind: 'no-name', secure: false, ttlS: 0 }) },
     hostname: 'mx.example.org',
+    gateways: () => [{ address: 'mx1.test:2465', reachedAtMs: 1000, failure: null, takenInCount: 7 }],
     keyringFile: join(base.folder, 'keyring.json'),
     keyringLock: new KeyringLock(),
     endSessions: ({ mailbox }, text) => void ended.push(`${mailbox ?? 'organization'}: ${text}`),

@@ -53,6 +53,13 @@ const context: fc.Arbitrary<Context> = fc.oneof(
     domain: text,
     selector: text,
   }),
+  fc.record({ kind: fc.constant('gateway-recipient'), domain: text, index: bytes }),
+  fc.record({
+    kind: fc.constant('gateway-public-key'),
+    organization: organizationText,
+    mailbox: mailboxText,
+    keyEpoch: epochNumber,
+  }),
   fc.record({ kind: fc.constant('keyring'), key: text, version: number, context: bytes }),
   fc.record({ kind: fc.constant('keyring-secret'), key: text, version: number, salt: bytes }),
 );

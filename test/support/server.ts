@@ -31,6 +31,8 @@ export type ServerOptions = Readonly<{
   env?: Readonly<Record<string, string>>;
   /** An existing directory, kept at the end; without it one is made and removed. */
   directory?: string;
+  /** What is served. */
+  command?: readonly string[];
 }>;
 
 /** What fits a test: fast password hashes, login without TLS on loopback, no reserve of free space. */
@@ -54,12 +56,14 @@ const SETTINGS: TomlTable = {
 export class TestServer {
   readonly directory: string;
   readonly #env: NodeJS.ProcessEnv;
+  readonly #command: readonly string[];
   #child: ChildProcess | null = null;
   #ports: Ports = { smtp: 0, lmtp: 0, imap: 0, imaps: 0 };
 
-  constructor(directory: string, env: NodeJS.ProcessEnv) {
+  constructor(directory: string, env: NodeJS.ProcessEnv, command: readonly string[]) {
     this.directory = directory;
     this.#env = env;
+    this.#command = command;
   }
 
   /** Sets up and serves; resolves when all listeners are open. */
@@ -74,19 +78,15 @@ export class TestServer {
   }
 
   /** Writes the configuration and starts nothing. */
-  static prepare({ config = {}, env = {}, directory }: ServerOptions = {}): TestServer {
+  static prepare({ config = {}, env = {}, directory, command = ['serve'] }: ServerOptions = {}): TestServer {
     const folder = directory ?? mkdtempSync(join(tmpdir(), 'sealpost-server-'));
     mkdirSync(join(folder, 'tmp'), { recursive: true });
     const log = { file: join(folder, 'log.jsonl'), level: 'debug' };
     writeFileSync(join(folder, 'sealpost.toml'), stringify(merged({ ...SETTINGS, log }, config)));
     // settings of the caller's own server do not leak in
     const own = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('SEALPOST_')));
-    const server = new TestServer(folder, {
-      ...own,
-      TMPDIR: join(folder, 'tmp'),
-      UV_THREADPOOL_SIZE: '16',
-      ...env,
-    });
+    const environment = { ...own, TMPDIR: join(folder, 'tmp'), UV_THREADPOOL_SIZE: '16', ...env };
+    const server = new TestServer(folder, environment, command);
     onTestFinished(async () => {
       if (server.#child) await server.kill('SIGKILL');
       if (directory === undefined) rmSync(folder, { recursive: true, force: true });
@@ -118,7 +118,7 @@ export class TestServer {
   async serve(): Promise<void> {
     const readyFile = join(this.directory, 'ready.json');
     rmSync(readyFile, { force: true });
-    const child = this.#launch(['serve', '--ready-file', readyFile]);
+    const child = this.#launch([...this.#command, '--ready-file', readyFile]);
     this.#child = child;
     const untilMs = performance.now() + START_TIMEOUT_MS;
     while (!existsSync(readyFile)) {

@@ -182,7 +182,9 @@ describe('records', () => {
     const [kind, fields] =
       context.kind === 'address-local'
         ? ['index-address', [context.organization, context.domain, vector.text]]
-        : [`index-${context.kind}`, [context.organization, context.mailbox, vector.text]];
+        : context.kind === 'gateway-recipient'
+          ? ['index-gateway', [context.domain, vector.text]]
+          : [`index-${context.kind}`, [context.organization, context.mailbox, vector.text]];
     expect(hex(await second.blindIndex(bytes(vector.key), kind, fields))).toBe(vector.index);
   });
 

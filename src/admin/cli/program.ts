@@ -6,6 +6,7 @@ import { Command } from 'commander';
 import { addAliasCommands, addPasswordCommands } from './aliases.ts';
 import { addCacheCommands } from './caches.ts';
 import { addDomainCommands } from './domains.ts';
+import { addGatewayCommands } from './gateways.ts';
 import { addGrantCommands } from './grants.ts';
 import { addKeyCommands } from './keys.ts';
 import { addKeyringCommands } from './keyring.ts';
@@ -47,6 +48,7 @@ export function createProgram(terminal: Terminal): Command {
   addCacheCommands(program, terminal);
   addReceiptCommands(program, terminal);
   addTlsCommands(program, terminal);
+  addGatewayCommands(program, terminal);
   addStatusCommand(program, terminal);
   return program;
 }

@@ -33,6 +33,13 @@ type KeyJobs = Readonly<{
   verify(organization: OrganizationId): KeyChangeState;
   find(id: string): KeyChangeState | null;
 }>;
+/** Of a gateway whose mail is collected; times in ms of the wall clock. */
+type GatewayState = Readonly<{
+  address: string;
+  reachedAtMs: number | null;
+  failure: string | null;
+  takenInCount: number;
+}>;
 export type AdminContext = Readonly<{
   accounts: Accounts;
   keys: KeyService;
@@ -49,6 +56,8 @@ export type AdminContext = Readonly<{
   resolver: Pick<Resolver, 'resolve'>;
   /** Of this server, as other servers know it. */
   hostname: string;
+  /** How it stands with each gateway. */
+  gateways(): readonly GatewayState[];
   keyringFile: string;
   keyringLock: KeyringLock;
   state(): ServerState;
