@@ -43,7 +43,9 @@ type AuditFault = Readonly<{ rowId: number; reason: string }>;
 type AuditVerdict =
   /** `headHash` in hexadecimal, for safe keeping elsewhere. */
   | Readonly<{ kind: 'intact'; rowsCount: number; headHash: string }>
-  | (Readonly<{ kind: 'broken'; intactRowsCount: number }> & AuditFault);
+  | (Readonly<{ kind: 'broken'; intactRowsCount: number }> & AuditFault)
+  /** No row has the hash that was expected. */
+  | Readonly<{ kind: 'another'; rowsCount: number }>;
 
 const QUEUE_MAX_COUNT = 1000;
 const FLUSH_AFTER_MS = 100;
@@ -113,26 +115,32 @@ export class AuditLog {
     return endFault(chain.end, head);
   }
 
-  /** Checks every row, from the first on. Throws `signal.reason`. */
-  async verify(signal?: AbortSignal): Promise<AuditVerdict> {
+  /**
+   * Checks every row, from the first on; with `expected`, 32 bytes, also that this is the audit which once ended with
+   * that hash, and not one that was made anew. Throws `signal.reason`.
+   */
+  async verify(expected: Uint8Array | null = null, signal?: AbortSignal): Promise<AuditVerdict> {
     this.flush();
     const head = this.#head(); // what is added meanwhile is left for the next time
     const sql = `SELECT ${COLUMNS}, hash FROM key_audit WHERE id > ? AND id <= ? ORDER BY id LIMIT ?`;
     const page = this.#db.prepare<StoredRow>(sql);
     const slice = new Slice();
     const chain = new Chain({ id: 0, hash: GENESIS });
+    let isMet = expected === null;
     for (;;) {
       signal?.throwIfAborted();
       const rows = page.all(chain.end.id, head.id, VERIFY_PAGE_COUNT);
       for (const row of rows) {
         const fault = chain.faultOf(row);
         if (fault) return { kind: 'broken', intactRowsCount: chain.end.id, ...fault };
+        isMet ||= expected !== null && row.hash.equals(expected);
       }
       if (rows.length < VERIFY_PAGE_COUNT) break;
       await slice.pause();
     }
     const fault = endFault(chain.end, head);
     if (fault) return { kind: 'broken', intactRowsCount: chain.end.id, ...fault };
+    if (!isMet) return { kind: 'another', rowsCount: head.id };
     return { kind: 'intact', rowsCount: head.id, headHash: Buffer.from(head.hash).toString('hex') };
   }
 

@@ -27,7 +27,7 @@ const REFUSALS: Readonly<Record<RootKeyFault | KeyFailure, string>> = {
     'This key service is not configured here. Set its options under [keys], or choose another --provider.',
   unreachable:
     'The key service cannot be reached. Check the network and the options under [keys] (for AWS KMS: endpoint, region, ' +
-    'credentials, timeoutMs), then try again.',
+    'credentials, timeoutMs; for Vault: address, caFile, token), then try again.',
   throttled: 'The key service is busy. Try again in a minute.',
   internal: 'The key service failed. Try again in a minute; its own status page or log may say more.',
   'bad-answer':
@@ -35,11 +35,12 @@ const REFUSALS: Readonly<Record<RootKeyFault | KeyFailure, string>> = {
     'server.',
   denied:
     'The key service denies access to the key. Allow this server kms:DescribeKey, kms:Encrypt and kms:Decrypt, and ' +
-    'kms:CreateGrant and kms:RevokeGrant where a grantee is configured; check its credentials and the key policy. Local ' +
-    'keyring: its file has to belong to this user, with mode 0600.',
+    'kms:CreateGrant and kms:RevokeGrant where a grantee is configured; check its credentials and the key policy. Vault: ' +
+    'its token needs read on keys/NAME, and update on encrypt/NAME and decrypt/NAME, of the mount. Local keyring: its ' +
+    'file has to belong to this user, with mode 0600.',
   'not-found':
-    'The key service has no such key. Check its name, and for AWS KMS the region and account. Local keyring: see ' +
-    'sealpost keyring list.',
+    'The key service has no such key. Check its name, for AWS KMS the region and account, for Vault the mount. Local ' +
+    'keyring: see sealpost keyring list.',
   'invalid-ciphertext':
     'The key did not unwrap what it had just wrapped. Do not use it; check the key service behind its endpoint.',
   unsuitable: `The key cannot be a root key: a symmetric encryption key is needed. ${OTHER_KEY}`,

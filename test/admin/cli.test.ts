@@ -309,6 +309,14 @@ test('the audit is verified, in words and in JSON; a broken one is named and exi
   await run('org create A');
   expect((await run('key audit verify')).out).toMatch(/^The audit is whole: \d+ entries, newest hash [0-9a-f]{64}\./);
   expect(await json('key audit verify')).toMatchObject({ kind: 'intact' });
+  const { headHash } = await json<{ headHash: string }>('key audit verify');
+  await run('org create Another'); // the audit goes on
+  expect(await json(`key audit verify --expect ${headHash}`)).toMatchObject({ kind: 'intact' });
+  expect((await run('key audit verify --expect 12')).code).toBe(2);
+  expect(process.exitCode).toBeUndefined();
+  expect((await run(`key audit verify --expect ${'00'.repeat(32)}`)).out).toMatch(/^THIS IS ANOTHER AUDIT\./);
+  expect(process.exitCode).toBe(1);
+  process.exitCode = undefined;
   base.directory.prepare('DROP TRIGGER key_audit_update').run();
   base.directory.prepare("UPDATE key_audit SET outcome = 'denied' WHERE id = 2").run();
   try {

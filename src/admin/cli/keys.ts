@@ -64,12 +64,13 @@ export function addKeyCommands(program: Command, terminal: Terminal): void {
   audit
     .command('verify')
     .description('Check that no entry of the audit was changed, removed or put in. Exits with 1 when one was.')
-    .addHelpText('after', examples('key audit verify', 'key audit verify --json'))
-    .action(async (_options: object, command: Command) => {
+    .option('--expect <hash>', 'a newest hash that was kept elsewhere: the audit must go on from there', auditHash)
+    .addHelpText('after', examples('key audit verify', 'key audit verify --expect "$(cat kept-hash)" --json'))
+    .action(async (options: { expect?: string }, command: Command) => {
       const session = await openSession(command, terminal);
-      const verdict = await session.ask('key.audit.verify', {});
+      const verdict = await session.ask('key.audit.verify', { expected: options.expect });
       session.print(verdict, verdictText);
-      if (verdict.kind === 'broken') process.exitCode = 1;
+      if (verdict.kind !== 'intact') process.exitCode = 1;
     });
 }
 
@@ -78,8 +79,17 @@ function verdictText(verdict: OperationAnswer<'key.audit.verify'>): string {
     const kept = 'Keep the hash elsewhere: an audit that was made anew has another one.';
     return `The audit is whole: ${String(verdict.rowsCount)} entries, newest hash ${verdict.headHash}.\n${kept}\n`;
   }
+  if (verdict.kind === 'another') {
+    const whole = `Its ${String(verdict.rowsCount)} entries fit each other, but none has the hash that was kept.`;
+    return `THIS IS ANOTHER AUDIT. ${whole} It was made anew, or is older.\n`;
+  }
   const { rowId, reason, intactRowsCount } = verdict;
   return `THE AUDIT IS BROKEN at entry ${String(rowId)}: ${reason}. The ${String(intactRowsCount)} before it are whole.\n`;
+}
+
+function auditHash(text: string): string {
+  if (!/^[0-9a-f]{64}$/.test(text)) throw new InvalidArgumentError('Not a hash of 64 hexadecimal digits.');
+  return text;
 }
 
 function wholeNumber(text: string): number {

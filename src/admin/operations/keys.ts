@@ -4,6 +4,7 @@ import { auditEvent } from '../../keys/audit-event.ts';
 import { operation, organizationOf } from './context.ts';
 
 const AUDIT_MAX_COUNT = 1000;
+const AUDIT_HASH = /^[0-9a-f]{64}$/;
 
 export const keyOperations = {
   'key.list': operation(z.strictObject({ organization: z.string().optional() }), async (input, context, signal) => {
@@ -24,5 +25,10 @@ export const keyOperations = {
       return context.audit.list({ organization: id, limit }).map(auditEvent);
     },
   ),
-  'key.audit.verify': operation(z.strictObject({}), (_input, context, signal) => context.audit.verify(signal)),
+  /** `expected`: a newest hash that was kept, in hexadecimal. */
+  'key.audit.verify': operation(
+    z.strictObject({ expected: z.string().regex(AUDIT_HASH).optional() }),
+    (input, context, signal) =>
+      context.audit.verify(input.expected === undefined ? null : Buffer.from(input.expected, 'hex'), signal),
+  ),
 } as const;
