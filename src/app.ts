@@ -12,13 +12,15 @@ import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createAccounts, type Accounts } from './accounts/accounts.ts';
 import type { Certify } from './accounts/destructions.ts';
+import { DirectoryExamination } from './accounts/examine.ts';
 import type { EraseFiles } from './accounts/mailboxes.ts';
 import { Receipts } from './admin/receipts.ts';
 import { AdminServer } from './admin/server.ts';
-import type { ServerState } from './admin/operations/context.ts';
+import type { AdminContext, ServerState } from './admin/operations/context.ts';
 import { makeMissingFiles } from './admin/set-up-files.ts';
 import { setUpDemo, setUpUsers, type DemoResult, type UsersResult } from './admin/set-up.ts';
 import { ServerError } from './base/errors.ts';
+import type { DoctorReport } from './base/fault.ts';
 import type { Config } from './config/schema.ts';
 import { Checkpointer } from './db/checkpointer.ts';
 import { Database } from './db/database.ts';
@@ -30,8 +32,11 @@ import { StubResolver } from './dns/stub-resolver.ts';
 import { Collection } from './gateway/collection.ts';
 import { createImapServer } from './imap/server.ts';
 import { Adoption } from './jobs/adoption.ts';
+import { examine } from './jobs/doctor.ts';
 import { KeyJobs } from './jobs/key-jobs.ts';
 import { KeyVerification } from './jobs/key-verification.ts';
+import { Scrub } from './jobs/scrub.ts';
+import { Tasks } from './jobs/tasks.ts';
 import { AuditLog } from './keys/audit-log.ts';
 import { KeyService } from './keys/key-service.ts';
 import type { MailboxRef } from './keys/mailbox-keys.ts';
@@ -62,9 +67,12 @@ const STOP_GRACE_MS = 10_000;
 const HASH_QUEUE_MAX_COUNT = 1000;
 const ADOPTION_EVERY_MS = 5000;
 const VERIFICATION_EVERY_MS = 10 * 60_000;
+const SCRUB_EVERY_MS = 10 * 60_000;
+const DAY_MS = 86_400_000;
 const DEMO_DOMAIN = 'example.test';
 
 type Core = Readonly<{
+  directory: Database;
   checkpointer: Checkpointer;
   audit: AuditLog;
   keys: KeyService;
@@ -83,23 +91,15 @@ async function startServer(config: Config, running: AsyncDisposableStack, observ
   const startedMs = performance.now();
   const tls = readTls(config);
   const core = await openCore(config, running, observers);
-  const { audit, keys, keyringLock, accounts, checkpointer } = core;
+  const { audit, keys, keyringLock, accounts } = core;
   const resolver = running.use(openResolver(config));
   const health = running.use(new Health());
-  const mailboxesFolder = join(config.data.directory, 'mailboxes');
-  if (mkdirSync(mailboxesFolder, { recursive: true, mode: 0o700 }) !== undefined)
+  if (mkdirSync(mailboxesFolder(config), { recursive: true, mode: 0o700 }) !== undefined)
     await syncFolder(config.data.directory);
-  const mailboxes = new Mailboxes({
-    directory: mailboxesFolder,
-    inlineBodyMaxBytes: config.store.inlineBodyMaxBytes,
-    maxOpenCount: config.store.maxOpenMailboxesCount,
-    freeSpaceReserveBytes: config.store.freeSpaceReserveBytes,
-    checkpointer,
-    keys,
-    quotaOf: (mailbox) => accounts.mailboxes.quota({ mailbox }),
-    onFailure,
-  });
-  running.defer(() => mailboxes.close());
+  const mailboxes = openMailboxes(config, core, running, onFailure);
+  const tasks = new Tasks(logger);
+  running.defer(() => tasks.close());
+  const scrub = startScrub(config, core, running, { mailboxes, logger, health });
   const { organizations, waitingMailboxes, recipients } = accounts;
   const verifying = { intervalMs: config.keys.verifyIntervalMs, everyMs: VERIFICATION_EVERY_MS, pauseMs: 1000 };
   running.use(new KeyVerification({ organizations, keys, logger, nowMs: Date.now, ...verifying }));
@@ -171,6 +171,15 @@ async function startServer(config: Config, running: AsyncDisposableStack, observ
       resolver,
       hostname,
       gateways: () => collection.states(),
+      startDoctor: (request) =>
+        tasks.start({
+          kind: 'doctor',
+          key: JSON.stringify(request),
+          unit: 'mailboxes',
+          work: (onProgress, signal) => examine(doctorDeps(config, core, mailboxes), request, { onProgress, signal }),
+        }),
+      findTask: (id) => tasks.find(id),
+      scrubState: scrub,
       keyringFile: config.keys.localKeyring.file,
       keyringLock,
       state,
@@ -187,6 +196,54 @@ async function startServer(config: Config, running: AsyncDisposableStack, observ
   await admin.listen(config.admin.socketFile);
   running.use(remindOfBackup(config.keys.localKeyring.file, logger));
   return ports;
+}
+
+function mailboxesFolder(config: Config): string {
+  return join(config.data.directory, 'mailboxes');
+}
+
+function openMailboxes(
+  config: Config,
+  { accounts, checkpointer, keys }: Core,
+  running: AsyncDisposableStack,
+  onFailure: OnFailure,
+): Mailboxes {
+  const mailboxes = new Mailboxes({
+    directory: mailboxesFolder(config),
+    inlineBodyMaxBytes: config.store.inlineBodyMaxBytes,
+    maxOpenCount: config.store.maxOpenMailboxesCount,
+    freeSpaceReserveBytes: config.store.freeSpaceReserveBytes,
+    checkpointer,
+    keys,
+    quotaOf: (mailbox) => accounts.mailboxes.quota({ mailbox }),
+    onFailure,
+  });
+  running.defer(() => mailboxes.close());
+  return mailboxes;
+}
+
+/** Starts opening all mail in the background; gives what tells how far it is. */
+function startScrub(
+  { store }: Config,
+  { accounts: { scrubs } }: Core,
+  running: AsyncDisposableStack,
+  { mailboxes, logger, health }: Readonly<{ mailboxes: Mailboxes; logger: Logger; health: Health }>,
+): AdminContext['scrubState'] {
+  const periodMs = store.scrubPeriodDays * DAY_MS;
+  const timing = { periodMs, maxBytesPerSecond: store.scrubMaxBytesPerSecond, everyMs: SCRUB_EVERY_MS };
+  running.use(new Scrub({ scrubs, mailboxes, logger, health: health.part('stored mail'), nowMs: Date.now, ...timing }));
+  return () => (periodMs === 0 ? null : scrubs.state(Date.now() - periodMs));
+}
+
+function doctorDeps(config: Config, core: Core, mailboxes: Mailboxes): Parameters<typeof examine>[0] {
+  const { accounts, keys, audit, directory } = core;
+  const { scrubs, waitingMailboxes } = accounts;
+  const file = join(config.data.directory, 'directory.db');
+  return {
+    directory: new DirectoryExamination({ directory, keys, nowMs: Date.now, reader: mailboxes.reader, file }),
+    mailboxesFolder: mailboxesFolder(config),
+    ...{ mailboxes, scrubs, waitingMailboxes, keys, audit, nowMs: Date.now },
+  };
 }
 
 /** What both serving and setting up need: the lock, the directory and the keys. */
@@ -227,7 +284,20 @@ async function openCore(config: Config, running: AsyncDisposableStack, observers
   };
   const accounts = createAccounts({ directory, keys, nowMs: Date.now }, { passwords, loginDomain });
   vault?.watchToken();
-  return { checkpointer, audit, keys, keyringLock, accounts };
+  return { directory, checkpointer, audit, keys, keyringLock, accounts };
+}
+
+/** The doctor without a running server. Throws ServerError 'not-allowed' while another process has the data directory. */
+export async function examineOffline(
+  config: Config,
+  request: Readonly<{ isRepair: boolean; isDeep: boolean }>,
+): Promise<DoctorReport> {
+  process.umask(0o077);
+  await using running = new AsyncDisposableStack();
+  const core = await openCore(config, running, { logger: setUpLogger, onFailure: stopAtFailure });
+  const mailboxes = openMailboxes(config, core, running, stopAtFailure);
+  const follow = { onProgress: () => undefined, signal: new AbortController().signal };
+  return await examine(doctorDeps(config, core, mailboxes), { mailbox: null, ...request }, follow);
 }
 
 export type InitializeRequest = Readonly<{
@@ -246,11 +316,7 @@ export async function initialize(config: Config, request: InitializeRequest): Pr
   process.umask(0o077);
   const made = await makeMissingFiles(config);
   await using running = new AsyncDisposableStack();
-  const onFailure: OnFailure = (error) => {
-    process.stderr.write(`sealpost: storage failed: ${error.message}\n`);
-    process.exit(EXIT_STORAGE_FAILED);
-  };
-  const { accounts } = await openCore(config, running, { logger: setUpLogger, onFailure });
+  const { accounts } = await openCore(config, running, { logger: setUpLogger, onFailure: stopAtFailure });
   accounts.organizations.recover();
   const deps = { accounts, defaultKey: defaultKeyOf(config) };
   const demo = { organization: 'Demo', domain: DEMO_DOMAIN, local: 'demo' };
@@ -271,6 +337,11 @@ function checkAudit(audit: AuditLog, health: Health, logger: Logger): void {
   }
   logger.error('the key audit is broken', { row: fault.rowId, reason: fault.reason });
   part.degraded('its newest entry is not what was written: see sealpost key audit verify');
+}
+
+function stopAtFailure(error: Error): never {
+  process.stderr.write(`sealpost: storage failed: ${error.message}\n`);
+  process.exit(EXIT_STORAGE_FAILED);
 }
 
 /** Set-up prints its result only; warnings go to standard error. */

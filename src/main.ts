@@ -29,7 +29,13 @@ process.on('warning', (warning) => {
   if (warning.name !== 'ExperimentalWarning') process.stderr.write(`${warning.name}: ${warning.message}\n`);
 });
 
-const program = createProgram(terminal);
+const program = createProgram(terminal, {
+  examine: async ({ configFile: file, isRepair, isDeep }) => {
+    const { loadConfig } = await import('./config/load.ts');
+    const { examineOffline } = await import('./app.ts');
+    return examineOffline(loadConfig({ file, env: process.env }), { isRepair, isDeep });
+  },
+});
 
 program
   .command('serve')

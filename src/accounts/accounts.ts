@@ -7,6 +7,7 @@ import { Logins, type LoginLimits } from './login.ts';
 import { MailboxAccounts } from './mailboxes.ts';
 import { Organizations } from './organizations.ts';
 import { Recipients } from './recipients.ts';
+import { Scrubs } from './scrubs.ts';
 import { WaitingMailboxes } from './waiting-mailboxes.ts';
 import { Passwords, type HashFunction, type PasswordOptions } from './passwords.ts';
 
@@ -20,6 +21,7 @@ export type Accounts = Readonly<{
   passwords: Passwords;
   waitingMailboxes: WaitingMailboxes;
   recipients: Recipients;
+  scrubs: Scrubs;
 }>;
 type AccountsOptions = Readonly<{
   passwords: PasswordOptions;
@@ -43,5 +45,6 @@ export function createAccounts(deps: DirectoryDeps, options: AccountsOptions): A
     passwords,
     waitingMailboxes: new WaitingMailboxes(deps),
     recipients: new Recipients(deps),
+    scrubs: new Scrubs(deps),
   };
 }

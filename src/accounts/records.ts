@@ -7,7 +7,7 @@
  * R2  Addresses are found by a blind index of the folded local part, bound to organization and domain.
  */
 import { ServerError } from '../base/errors.ts';
-import type { MailboxId, OrganizationId } from '../base/ids.ts';
+import type { Epoch, MailboxId, OrganizationId } from '../base/ids.ts';
 import { blindIndex } from '../crypto/blind-index.ts';
 import type { RecordContext } from '../crypto/context.ts';
 import { openRecord, sealRecord } from '../crypto/record.ts';
@@ -58,6 +58,10 @@ export class DirectoryRecords implements Disposable {
 
   openCredential(mailbox: MailboxId, sealed: Buffer): string {
     return this.#open({ kind: 'credential', ...this.#bound(), mailbox }, sealed);
+  }
+
+  openPublicKey(of: Readonly<{ mailbox: MailboxId; keyEpoch: Epoch }>, sealed: Buffer): void {
+    this.#open({ kind: 'public-key', ...this.#bound(), ...of }, sealed);
   }
 
   sealLocal(at: Readonly<{ domain: string; index: Buffer }>, local: string): Buffer {

@@ -59,6 +59,10 @@ export class WaitingMailboxes {
       .map((row) => mailboxId(row.mailbox));
   }
 
+  isNoted({ mailbox }: MailboxRef): boolean {
+    return this.#directory.prepare('SELECT 1 FROM waiting_mailboxes WHERE mailbox = ?').get(mailbox) !== undefined;
+  }
+
   /** Strikes a mailbox out that was found to have none; in the turn in which it was found so. */
   strike({ mailbox }: MailboxRef): void {
     if (this.#keeping.has(mailbox)) return;

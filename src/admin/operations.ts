@@ -15,6 +15,7 @@ import { mailboxOperations } from './operations/mailboxes.ts';
 import { organizationOperations } from './operations/organizations.ts';
 import { receiptOperations } from './operations/receipts.ts';
 import { statusOperations } from './operations/status.ts';
+import { taskOperations } from './operations/tasks.ts';
 import { tlsOperations } from './operations/tls.ts';
 
 export const operations = {
@@ -30,6 +31,7 @@ export const operations = {
   ...receiptOperations,
   ...gatewayOperations,
   ...statusOperations,
+  ...taskOperations,
   ...tlsOperations,
 } as const;
 

@@ -321,6 +321,18 @@ const store = z.strictObject({
     max: 1024 * GIB,
     help: 'With less free space than this, mail is refused for the time being.',
   }),
+  scrubPeriodDays: option.integer({
+    fallback: 30,
+    min: 0,
+    max: 3650,
+    help: 'All stored mail is opened once in so many days, to know that it still opens. 0: never.',
+  }),
+  scrubMaxBytesPerSecond: option.integer({
+    fallback: 8 * MIB,
+    min: 64 * KIB,
+    max: GIB,
+    help: 'How much of it is opened in a second.',
+  }),
 });
 
 const accounts = z.strictObject({

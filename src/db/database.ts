@@ -78,7 +78,7 @@ export class Database {
       return new Database(sqlite, options, await openDescriptor(`${options.file}-wal`, 'r'));
     } catch (error) {
       sqlite.close();
-      throw error;
+      throw error instanceof SqliteDatabase.SqliteError ? failureOf(options.file, error) : error;
     }
   }
 
@@ -158,25 +158,9 @@ export class Database {
 
   #translate(error: unknown): unknown {
     if (!(error instanceof SqliteDatabase.SqliteError)) return error;
-    const detail = `${this.#options.file}: ${error.code}: ${error.message}`;
-    if (error.code === 'SQLITE_FULL') {
-      return new ServerError('storage-full', {
-        clientText: 'The disk is full.',
-        detail,
-        retryable: true,
-        cause: error,
-      });
-    }
-    if (/^SQLITE_(IOERR|CORRUPT|NOTADB|READONLY|CANTOPEN)/.test(error.code)) {
-      const failure = new ServerError('storage-failed', {
-        clientText: 'The server could not use its disk.',
-        detail,
-        cause: error,
-      });
-      this.#fail(failure);
-      return failure;
-    }
-    return error;
+    const failure = failureOf(this.#options.file, error);
+    if (failure instanceof ServerError && failure.code === 'storage-failed') this.#fail(failure);
+    return failure;
   }
 
   #fail(error: Error): void {
@@ -184,6 +168,22 @@ export class Database {
     this.#failure = error;
     this.#options.onFailure(error);
   }
+}
+
+/** What an error of SQLite means to a caller; one of our own making stays as it is. */
+function failureOf(file: string, error: Error & Readonly<{ code: string }>): Error {
+  const detail = `${file}: ${error.code}: ${error.message}`;
+  if (error.code === 'SQLITE_FULL') {
+    return new ServerError('storage-full', { clientText: 'The disk is full.', detail, retryable: true, cause: error });
+  }
+  if (/^SQLITE_(IOERR|CORRUPT|NOTADB|READONLY|CANTOPEN)/.test(error.code)) {
+    return new ServerError('storage-failed', {
+      clientText: 'The server could not use its disk.',
+      detail,
+      cause: error,
+    });
+  }
+  return error;
 }
 
 function applyPragmas(sqlite: SqliteDatabase.Database): void {

@@ -193,6 +193,28 @@ export async function goOverTo(session: MailboxSession, to: Current, ring: KeyRi
   });
 }
 
+/** Folders and subscriptions whose names do not open, or are not what their index says, by their ids. */
+export async function damagedNames(session: MailboxSession, ring: KeyRing): Promise<readonly string[]> {
+  const { folders } = session.store;
+  const current = await ring.current();
+  const opens = (row: SealedName, open: (keys: MailboxKeys) => string): boolean => {
+    if (row.epoch !== current.epoch) return false;
+    try {
+      return Buffer.from(nameIndex(session, current, open(current.keys))).equals(row.nameIndex);
+    } catch (error) {
+      if (error instanceof ServerError && error.code === 'content-damaged') return false;
+      throw error;
+    }
+  };
+  const damaged = (await folders.list()).filter((row) => !opens(row, (keys) => openName(session, row, keys)));
+  const subscriptions = await folders.subscriptions();
+  const lost = subscriptions.filter((row) => !opens(row, (keys) => openSubscription(session, row, keys)));
+  return [
+    ...damaged.map(({ id }) => `folder ${String(id)}`),
+    ...lost.map(({ nameIndex: index }) => `subscription ${Buffer.from(index).toString('hex')}`),
+  ];
+}
+
 const alreadyExists = (): ServerError =>
   new ServerError('already-exists', { clientText: 'A folder of that name exists already.' });
 

@@ -78,6 +78,24 @@ export async function flagBits(session: MailboxSession, flags: readonly string[]
   return { flags: system, keywords };
 }
 
+/** Keywords whose names do not open, or are not what their index says. */
+export async function damagedKeywords(session: MailboxSession, ring: KeyRing): Promise<readonly string[]> {
+  const current = await ring.current();
+  const opens = (row: KeywordRow): boolean => {
+    if (row.epoch !== current.epoch) return false;
+    try {
+      const { nameIndex } = sealedKeyword(session, openName(session, row, current.keys), current);
+      return Buffer.from(nameIndex).equals(row.nameIndex);
+    } catch (error) {
+      if (error instanceof ServerError && error.code === 'content-damaged') return false;
+      throw error;
+    }
+  };
+  return (await session.store.folders.keywords())
+    .filter((row) => !opens(row))
+    .map(({ bit }) => `keyword ${String(bit)}`);
+}
+
 function openName(session: MailboxSession, row: KeywordRow, keys: MailboxKeys): string {
   const context = { kind: 'keyword-name', ...session.ref, epoch: row.epoch, keyword: row.bit } as const;
   return openRecord(keys.record, context, row.sealedName).toString('utf8');

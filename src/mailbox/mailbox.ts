@@ -2,6 +2,7 @@
  * One opened mailbox in the hands of one user of it: a login session, a delivery, an operator's command.
  * Each method is one operation of the folder that carries its name in this directory.
  */
+import type { Fault } from '../base/fault.ts';
 import type { FolderId, ModSeq, Uid } from '../base/ids.ts';
 import type { MailboxRef } from '../keys/mailbox-keys.ts';
 import type { UidRange } from '../store/message-rows.ts';
@@ -41,6 +42,7 @@ import type {
 } from './model.ts';
 import type { FolderNotice } from './notify.ts';
 import { changesSince, messageOf, messagesOf, rowsOf, snapshotOf, type OpenMessage } from './read.ts';
+import { knownDamages, nameFaults, openEverything, type ScrubRequest, type ScrubResult } from './scrub.ts';
 import { search, type SearchMatch, type SearchRequest } from './search.ts';
 import { rotateKey, type Rotation, type RotationRequest } from './rotate.ts';
 import { withKeys, type MailboxSession } from './session.ts';
@@ -201,6 +203,31 @@ export class Mailbox implements Disposable {
 
   rotateKey(request: RotationRequest, signal?: AbortSignal): Promise<Rotation> {
     return rotateKey(this.#session, request, signal);
+  }
+
+  /** What is wrong on disk, as far as that can be told without a key. */
+  examine(signal?: AbortSignal): Promise<readonly Fault[]> {
+    return this.#session.store.examine(signal);
+  }
+
+  /** Mends what can be mended without a key, and removes no mail. Throws ServerError 'storage-*'. */
+  mend(signal?: AbortSignal): Promise<void> {
+    return this.#session.store.mend(signal);
+  }
+
+  /** Names that do not open. Throws ServerError 'key-*'. */
+  nameFaults(signal?: AbortSignal): Promise<readonly Fault[]> {
+    return nameFaults(this.#session, signal);
+  }
+
+  /** Messages that did not open when all were opened last. */
+  knownDamages(): readonly Fault[] {
+    return knownDamages(this.#session);
+  }
+
+  /** Opens every message and notes what does not open. Throws ServerError 'key-*', 'storage-*'. */
+  openEverything(request: ScrubRequest, signal?: AbortSignal): Promise<ScrubResult> {
+    return openEverything(this.#session, request, signal);
   }
 
   /** Calls `listener` after each change of the folder until disposed. */

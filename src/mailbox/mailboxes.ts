@@ -10,6 +10,7 @@ import { join } from 'node:path';
 import { ServerError } from '../base/errors.ts';
 import type { MailboxId } from '../base/ids.ts';
 import type { Checkpointer } from '../db/checkpointer.ts';
+import { DatabaseReader } from '../db/reader.ts';
 import type { MailboxRef } from '../keys/mailbox-keys.ts';
 import { FreeSpace } from '../store/free-space.ts';
 import type { Quota, Usage } from '../store/quota.ts';
@@ -48,6 +49,8 @@ const TEXT_TIMEOUT_MS = 10_000;
 export class Mailboxes {
   readonly #options: MailboxesOptions;
   readonly #space: FreeSpace;
+  /** Looks at databases apart from the event loop. */
+  readonly reader = new DatabaseReader();
   readonly #texts = new TextExtractor({ timeoutMs: TEXT_TIMEOUT_MS });
   /** Least recently opened first. */
   readonly #open = new Map<MailboxId, Entry>();
@@ -143,6 +146,7 @@ export class Mailboxes {
     const entries = [...this.#open.values()];
     this.#open.clear();
     for (const entry of entries) await (await entry.store).close();
+    await this.reader[Symbol.asyncDispose]();
   }
 
   #entry(id: MailboxId): Entry {
@@ -158,6 +162,7 @@ export class Mailboxes {
     const { inlineBodyMaxBytes, checkpointer } = this.#options;
     return MailboxStore.open({
       directory: this.#directory(id),
+      reader: this.reader,
       inlineBodyMaxBytes,
       checkpointer,
       onFailure: (error) => {

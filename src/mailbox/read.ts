@@ -117,11 +117,13 @@ export class OpenMessage implements Disposable {
     return this.#opened.key;
   }
 
-  /** The sealed search text of this body, if one was kept, and a place to keep it. For search.ts. */
+  /** The sealed search text of this body, if one was kept, and a place to keep it. For search.ts and scrub.ts. */
   get searchText(): Readonly<{
     sealed: Buffer | null;
     key: SecretBytes;
     keep(sealed: Uint8Array): void;
+    /** It is made anew when a search needs it. */
+    forget(): void;
     row: SealedRow;
   }> {
     const { messages } = this.#session.store;
@@ -131,6 +133,9 @@ export class OpenMessage implements Disposable {
       key: deriveMessageKey(this.#currentKey(), 'text'),
       keep: (sealed) => {
         messages.keepSearchText(this.#sealed.bodyRow, sealed);
+      },
+      forget: () => {
+        messages.keepSearchText(this.#sealed.bodyRow, null);
       },
     };
   }

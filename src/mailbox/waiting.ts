@@ -110,6 +110,17 @@ async function wrapped(
   return adopted;
 }
 
+/** Messages that wait and do not open (WM3). Throws ServerError 'key-*'. */
+export async function damagedWaiting(session: MailboxSession, signal?: AbortSignal): Promise<readonly number[]> {
+  const damaged: number[] = [];
+  const { waiting } = session.store;
+  for (let rows = waiting.after(0); rows.length > 0; rows = waiting.after(rows.at(-1)?.id ?? 0)) {
+    const opened = await withKeys(session, { purpose: 'examine', signal }, (ring) => wrapped(session, rows, ring));
+    damaged.push(...rows.map(({ id }) => id).filter((id) => !opened.some((row) => row.id === id)));
+  }
+  return damaged;
+}
+
 function nullIfDamaged(error: unknown): null {
   if (error instanceof ServerError && error.code === 'content-damaged') return null;
   throw error;

@@ -39,7 +39,8 @@ export interface BodySink {
 
 /** Written to a blob at once, to keep the number of system calls low. */
 const WRITE_BATCH_BYTES = 256 * 1024;
-const TEMPORARY = 'tmp';
+export const TEMPORARY = 'tmp';
+const SHARD = /^[0-9a-f]{2}$/;
 
 type BodyStoreOptions = Readonly<{
   folder: string;
@@ -56,6 +57,20 @@ export function insertBody(database: Database, { staged, sizeBytes, commitment, 
     database.prepare('INSERT INTO inline_bodies (id, sealed) VALUES (?, ?)').run(bodyRow, staged.inline);
   }
   return bodyRow;
+}
+
+/** The folders of blobs under `folder`, and what else lies there. */
+export async function blobFolders(
+  folder: string,
+): Promise<Readonly<{ shards: readonly string[]; strays: readonly string[] }>> {
+  const names = await readdir(folder).catch((error: unknown) => {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
+    throw storageFailure(error);
+  });
+  return {
+    shards: names.filter((name) => SHARD.test(name)),
+    strays: names.filter((name) => !SHARD.test(name) && name !== TEMPORARY),
+  };
 }
 
 export class BodyStore {

@@ -7,15 +7,21 @@ import { dirname, join } from 'node:path';
 import type { Checkpointer } from '../db/checkpointer.ts';
 import { Database } from '../db/database.ts';
 import { syncFolder } from '../db/sync-folder.ts';
+import type { Fault } from '../base/fault.ts';
+import type { DatabaseReader } from '../db/reader.ts';
 import { BodyStore } from './bodies.ts';
+import { DamageList } from './damages.ts';
+import { examineMailbox, type MailboxPlace } from './examine.ts';
 import { FolderStore } from './folders.ts';
 import { MessageKeyStore } from './message-keys.ts';
+import { mendMailbox } from './mend.ts';
 import { MessageStore } from './messages.ts';
 import { requireRoom, usageOf, type Quota, type Usage } from './quota.ts';
 import { WaitingStore } from './waiting.ts';
 
 type MailboxStoreOptions = Readonly<{
   directory: string;
+  reader: DatabaseReader;
   inlineBodyMaxBytes: number;
   checkpointer: Checkpointer;
   onFailure(error: Error): void;
@@ -29,10 +35,14 @@ export class MailboxStore {
   readonly messageKeys: MessageKeyStore;
   readonly bodies: BodyStore;
   readonly waiting: WaitingStore;
+  readonly damages: DamageList;
   readonly #database: Database;
+  readonly #place: MailboxPlace;
 
-  constructor(database: Database, bodies: BodyStore) {
+  constructor(database: Database, bodies: BodyStore, place: MailboxPlace) {
     this.#database = database;
+    this.#place = place;
+    this.damages = new DamageList(database);
     this.bodies = bodies;
     this.folders = new FolderStore(database);
     this.messages = new MessageStore(database, bodies);
@@ -60,7 +70,8 @@ export class MailboxStore {
       },
     });
     await bodies.prepare();
-    return new MailboxStore(database, bodies);
+    const { directory, reader } = options;
+    return new MailboxStore(database, bodies, { directory, reader, nowMs: Date.now });
   }
 
   /** What the mailbox holds. */
@@ -71,6 +82,16 @@ export class MailboxStore {
   /** Throws ServerError 'over-quota' where not even an empty message has room. */
   checkRoom(quota: Quota | null): void {
     requireRoom(this.#database, quota, { sizeBytes: 0, messagesCount: 1 });
+  }
+
+  /** What is wrong with it, as far as that can be told without a key. */
+  examine(signal?: AbortSignal): Promise<readonly Fault[]> {
+    return examineMailbox(this.#place, signal);
+  }
+
+  /** Mends what can be mended without a key. Throws ServerError 'storage-*'. */
+  mend(signal?: AbortSignal): Promise<void> {
+    return mendMailbox(this.#database, this.#place, signal);
   }
 
   async close(): Promise<void> {

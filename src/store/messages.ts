@@ -180,7 +180,7 @@ export class MessageStore extends MessageRows {
   }
 
   /** Keeps a sealed search text; it can be made again, so nobody waits for the disk. */
-  keepSearchText(bodyRow: number, sealed: Uint8Array): void {
+  keepSearchText(bodyRow: number, sealed: Uint8Array | null): void {
     this.#database.prepare('UPDATE bodies SET sealed_search_text = ? WHERE id = ?').run(sealed, bodyRow);
   }
 

@@ -60,6 +60,11 @@ export async function openAdmin(overrides: Partial<AdminContext> = {}): Promise<
     resolver: { resolve: () => Promise.resolve({ kind: 'no-name', secure: false, ttlS: 0 }) },
     hostname: 'mx.example.org',
     gateways: () => [{ address: 'mx1.test:2465', reachedAtMs: 1000, failure: null, takenInCount: 7 }],
+    startDoctor: () => {
+      throw new TypeError('not in this fixture');
+    },
+    findTask: () => null,
+    scrubState: () => base.accounts.scrubs.state(0),
     keyringFile: join(base.folder, 'keyring.json'),
     keyringLock: new KeyringLock(),
     endSessions: ({ mailbox }, text) => void ended.push(`${mailbox ?? 'organization'}: ${text}`),

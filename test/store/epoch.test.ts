@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { afterAll, beforeEach, expect, test } from 'vitest';
 import { bodyId, epoch, messageId, randomHexId, type Epoch, type FolderId, type Uid } from '../../src/base/ids.ts';
 import { Checkpointer } from '../../src/db/checkpointer.ts';
+import { DatabaseReader } from '../../src/db/reader.ts';
 import { EpochMoved } from '../../src/store/epoch.ts';
 import { MailboxStore } from '../../src/store/mailbox-store.ts';
 import type { NewMessageRow } from '../../src/store/messages.ts';
@@ -12,6 +13,7 @@ const onFailure = (error: Error): never => {
   throw error;
 };
 const checkpointer = new Checkpointer({ intervalMs: 1000, onFailure });
+const reader = new DatabaseReader();
 const opened: MailboxStore[] = [];
 afterAll(async () => {
   for (const store of opened) await store.close();
@@ -43,6 +45,7 @@ let folder: FolderId;
 beforeEach(async () => {
   store = await MailboxStore.open({
     directory: join(directory, randomHexId()),
+    reader,
     inlineBodyMaxBytes: 1000,
     checkpointer,
     onFailure,

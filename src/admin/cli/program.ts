@@ -5,6 +5,7 @@
 import { Command } from 'commander';
 import { addAliasCommands, addPasswordCommands } from './aliases.ts';
 import { addCacheCommands } from './caches.ts';
+import { addDoctorCommand, type ExamineOffline } from './doctor.ts';
 import { addDomainCommands } from './domains.ts';
 import { addGatewayCommands } from './gateways.ts';
 import { addGrantCommands } from './grants.ts';
@@ -18,8 +19,11 @@ import { addStatusCommand } from './status.ts';
 import type { Terminal } from './terminal.ts';
 import { addTlsCommands } from './tls.ts';
 
+/** What commands do themselves while no server runs; main.ts knows how. */
+type OfflineWork = Readonly<{ examine?: ExamineOffline }>;
+
 /** The program with its global options and the admin commands. */
-export function createProgram(terminal: Terminal): Command {
+export function createProgram(terminal: Terminal, offline: OfflineWork = {}): Command {
   const program = new Command('sealpost')
     .description('A mail server whose mail is always encrypted at rest.')
     .option('--config <file>', `configuration file (default: ${DEFAULT_CONFIG_FILE}, if it exists)`)
@@ -49,6 +53,7 @@ export function createProgram(terminal: Terminal): Command {
   addReceiptCommands(program, terminal);
   addTlsCommands(program, terminal);
   addGatewayCommands(program, terminal);
+  addDoctorCommand(program, terminal, offline.examine);
   addStatusCommand(program, terminal);
   return program;
 }

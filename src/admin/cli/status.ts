@@ -34,6 +34,7 @@ function statusText(status: Status): string {
     ['cached keys', JSON.stringify(status.keyCache)],
     ['mail waits for its key', waitingText(status.waitingMailboxes)],
     ['wrapped keys', verifiedText(status.keysVerified)],
+    ['stored mail', scrubText(status.scrub)],
     ...keyServiceLines(status.keyService),
     ...backupLine(status.keyringBackup),
     ['event loop delay', `${status.health.eventLoopDelayMs.toFixed(1)} ms`],
@@ -47,6 +48,14 @@ function verifiedText(verified: Status['keysVerified']): string {
   if (failedCount > 0) return `${String(failedCount)} DO NOT OPEN. See: sealpost key verify`;
   const oldest = Math.min(...times);
   return Number.isFinite(oldest) && oldest > 0 ? `all opened, ${new Date(oldest).toISOString()}` : 'not yet verified';
+}
+
+function scrubText(scrub: Status['scrub']): string {
+  if (!scrub) return 'never opened to check it (store.scrubPeriodDays)';
+  const { faultsCount, dueCount, mailboxesCount, oldestAtMs } = scrub;
+  if (faultsCount > 0) return `${String(faultsCount)} FAULTS. See: sealpost doctor`;
+  if (dueCount > 0) return `${String(mailboxesCount - dueCount)} of ${String(mailboxesCount)} mailboxes opened in time`;
+  return oldestAtMs === null ? 'none' : `all opened since ${new Date(oldestAtMs).toISOString()}`;
 }
 
 function waitingText({ count, since }: Status['waitingMailboxes']): string {

@@ -6,6 +6,7 @@ import type { EraseFiles } from '../../accounts/mailboxes.ts';
 import type { Organization } from '../../accounts/organizations.ts';
 import type { MailboxId, OrganizationId } from '../../base/ids.ts';
 import type { Resolver } from '../../dns/resolver.ts';
+import type { TaskState } from '../../base/task.ts';
 import type { AuditLog } from '../../keys/audit-log.ts';
 import type { MailboxRef } from '../../keys/mailbox-keys.ts';
 import type { KeyChangeState, RootKeyName } from '../../keys/key-changes.ts';
@@ -40,6 +41,7 @@ type GatewayState = Readonly<{
   failure: string | null;
   takenInCount: number;
 }>;
+type DoctorRequest = Readonly<{ mailbox: MailboxRef | null; isRepair: boolean; isDeep: boolean }>;
 export type AdminContext = Readonly<{
   accounts: Accounts;
   keys: KeyService;
@@ -58,6 +60,11 @@ export type AdminContext = Readonly<{
   hostname: string;
   /** How it stands with each gateway. */
   gateways(): readonly GatewayState[];
+  /** Begins an examination, of all without a mailbox. Throws ServerError 'not-allowed' while another task runs. */
+  startDoctor(request: DoctorRequest): TaskState;
+  findTask(id: string): TaskState | null;
+  /** How far the background has come with opening all mail; null where it does not. */
+  scrubState(): ReturnType<Accounts['scrubs']['state']> | null;
   keyringFile: string;
   keyringLock: KeyringLock;
   state(): ServerState;

@@ -16,6 +16,7 @@ export const statusOperations = {
     keyCache: context.keys.cacheState(),
     waitingMailboxes: waitingState(context.accounts.waitingMailboxes.list()),
     keysVerified: context.accounts.organizations.verifications(),
+    scrub: context.scrubState(),
     keyService: context.keys.metrics(),
   })),
 } as const;
