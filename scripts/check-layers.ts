@@ -12,7 +12,7 @@ const FLOORS: readonly (readonly string[])[] = [
   ['keys'],
   ['store', 'accounts'],
   ['mailbox', 'queue'],
-  ['delivery'],
+  ['delivery', 'backup'],
   ['imap', 'smtp', 'outbound', 'gateway', 'admin', 'jobs'],
   ['main.ts', 'app.ts', 'gateway-app.ts', 'serving.ts'],
 ];
@@ -21,7 +21,7 @@ const FLOORS: readonly (readonly string[])[] = [
 type Fence = Readonly<{ imports: RegExp; inside: RegExp }>;
 const FENCES: readonly Fence[] = [
   { imports: /^smtp-server(\/|$)/, inside: /^smtp\/listener[^/]*\.ts$/ },
-  { imports: /^@(aws-sdk|smithy)\//, inside: /^keys\/providers\// },
+  { imports: /^@(aws-sdk|smithy)\//, inside: /^(keys\/providers\/|backup\/s3-target\.ts$)/ },
   { imports: /^better-sqlite3$/, inside: /^db\// },
   { imports: /^pino$/, inside: /^observe\// },
   { imports: /^(dns-packet|node:dgram|node:dns)$/, inside: /^dns\// },

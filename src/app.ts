@@ -19,8 +19,11 @@ import { AdminServer } from './admin/server.ts';
 import type { AdminContext, ServerState } from './admin/operations/context.ts';
 import { makeMissingFiles } from './admin/set-up-files.ts';
 import { setUpDemo, setUpUsers, type DemoResult, type UsersResult } from './admin/set-up.ts';
+import { requireRestored } from './backup/restore.ts';
+import { Backups } from './backup/service.ts';
 import { ServerError } from './base/errors.ts';
 import type { DoctorReport } from './base/fault.ts';
+import type { OnProgress, TaskState } from './base/task.ts';
 import type { Config } from './config/schema.ts';
 import { Checkpointer } from './db/checkpointer.ts';
 import { Database } from './db/database.ts';
@@ -178,6 +181,7 @@ async function startServer(config: Config, running: AsyncDisposableStack, observ
           unit: 'mailboxes',
           work: (onProgress, signal) => examine(doctorDeps(config, core, mailboxes), request, { onProgress, signal }),
         }),
+      backups: backupTasks(config, core, { mailboxes, tasks }),
       findTask: (id) => tasks.find(id),
       scrubState: scrub,
       keyringFile: config.keys.localKeyring.file,
@@ -235,6 +239,35 @@ function startScrub(
   return () => (periodMs === 0 ? null : scrubs.state(Date.now() - periodMs));
 }
 
+function backupTasks(
+  config: Config,
+  { directory, keys, accounts }: Core,
+  { mailboxes, tasks }: Readonly<{ mailboxes: Mailboxes; tasks: Tasks }>,
+): AdminContext['backups'] {
+  const { reader } = mailboxes;
+  const place = { data: config.data.directory, s3: config.backup.s3, version: packageVersion() };
+  const backups = new Backups({ directory, keys, accounts, mailboxes, reader, nowMs: Date.now, ...place });
+  const start = <Request extends Readonly<{ target: string }>>(
+    kind: string,
+    request: Request,
+    work: (request: Request, follow: Readonly<{ onProgress: OnProgress; signal: AbortSignal }>) => Promise<unknown>,
+  ): TaskState => {
+    backups.check(request.target);
+    const key = JSON.stringify(request);
+    return tasks.start({
+      kind,
+      key,
+      unit: 'bytes',
+      work: (onProgress, signal) => work(request, { onProgress, signal }),
+    });
+  };
+  return {
+    create: (request) => start('backup', request, (given, follow) => backups.create(given, follow)),
+    verify: (request) => start('verification of a backup', request, (given, follow) => backups.verify(given, follow)),
+    restoreMailbox: (request) => start('restore', request, (given, follow) => backups.restoreMailbox(given, follow)),
+  };
+}
+
 function doctorDeps(config: Config, core: Core, mailboxes: Mailboxes): Parameters<typeof examine>[0] {
   const { accounts, keys, audit, directory } = core;
   const { scrubs, waitingMailboxes } = accounts;
@@ -253,6 +286,7 @@ async function openCore(config: Config, running: AsyncDisposableStack, observers
   if (!existsSync(data)) {
     throw new ServerError('not-found', { clientText: `There is no data directory ${data}. Make it: sealpost init` });
   }
+  requireRestored(data);
   running.use(lockDirectory(data)); // A1
   const checkpointer = new Checkpointer({ intervalMs: config.store.checkpointIntervalMs, onFailure });
   running.defer(() => checkpointer.close());

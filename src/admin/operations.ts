@@ -3,6 +3,7 @@
  * are taken from it, so neither can drift.
  */
 import type { z } from 'zod';
+import { backupOperations } from './operations/backups.ts';
 import { cacheOperations } from './operations/caches.ts';
 import { dkimOperations } from './operations/dkim.ts';
 import { domainOperations } from './operations/domains.ts';
@@ -31,6 +32,7 @@ export const operations = {
   ...receiptOperations,
   ...gatewayOperations,
   ...statusOperations,
+  ...backupOperations,
   ...taskOperations,
   ...tlsOperations,
 } as const;

@@ -358,6 +358,31 @@ const accounts = z.strictObject({
     .prefault({}),
 });
 
+const backup = z.strictObject({
+  s3: z
+    .strictObject({
+      endpoint: option.optionalText(option.HTTP_URL, { help: 'An S3-compatible service. Absent: AWS itself.' }),
+      region: option.optionalText(
+        { accepts: 'region', pattern: /^[a-z0-9-]{1,64}$/ },
+        { help: 'Absent: as the AWS environment says.' },
+      ),
+      profile: option.optionalText(
+        { accepts: 'profile name', pattern: /^[\w.@+-]{1,128}$/ },
+        { help: 'Profile of the AWS configuration files. Absent: the usual AWS credential chain.' },
+      ),
+      accessKeyId: option.optionalSecret({ help: 'Only for services without the AWS credential chain.' }),
+      secretAccessKey: option.optionalSecret({ help: 'Goes with accessKeyId.' }),
+      usesPathStyle: option.flag({
+        fallback: true,
+        help: 'The bucket is named in the path and not in the host name, as most services other than AWS want it.',
+      }),
+    })
+    .refine((table) => (table.accessKeyId === undefined) === (table.secretAccessKey === undefined), {
+      error: 'accessKeyId and secretAccessKey are given together or not at all',
+    })
+    .prefault({}),
+});
+
 const admin = z.strictObject({
   socketFile: option.text(option.PATH, {
     fallback: 'admin.sock',
@@ -399,6 +424,7 @@ export const configSchema = z.strictObject({
   keys: keys.prefault({}),
   store: store.prefault({}),
   accounts: accounts.prefault({}),
+  backup: backup.prefault({}),
   admin: admin.prefault({}),
   gateway: gateway.prefault({}),
 });

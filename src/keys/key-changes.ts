@@ -126,6 +126,11 @@ export class KeyChanges {
     if (!key.equals(again)) throw anotherKey({ ...row, ...second });
   }
 
+  /** Unwraps a key of a backup. The caller disposes it. Throws ServerError 'key-*'. */
+  unwrapStored(row: WrappedKeyRow, options: ChangeOptions): Promise<SecretBytes> {
+    return this.#deps.unwrap(row, options);
+  }
+
   /** All keys of an organization. */
   rows(organization: OrganizationId): readonly WrappedKeyRow[] {
     return this.#deps.rows.list(organization);

@@ -205,6 +205,11 @@ export class Mailbox implements Disposable {
     return rotateKey(this.#session, request, signal);
   }
 
+  /** Keeps the files of all bodies until it is disposed, for a copy. */
+  holdFiles(): AsyncDisposable {
+    return this.#session.store.bodies.hold();
+  }
+
   /** What is wrong on disk, as far as that can be told without a key. */
   examine(signal?: AbortSignal): Promise<readonly Fault[]> {
     return this.#session.store.examine(signal);

@@ -119,6 +119,20 @@ export class Mailboxes {
     );
   }
 
+  /**
+   * A mailbox apart from all others: a copy in `directory`, opened with keys of its own. Dispose it when done.
+   * Throws ServerError 'storage-failed'.
+   */
+  async openCopy(
+    copy: Readonly<{ directory: string; ref: MailboxRef; keys: MailboxSession['keys'] }>,
+    principal: Principal,
+  ): Promise<AsyncDisposable & Readonly<{ mailbox: Mailbox; store: MailboxStore }>> {
+    const store = await this.#openStore(copy.directory);
+    const own = { store, notifier: new Notifier(), texts: this.#texts, space: this.#space, limits: LIMITS, principal };
+    const mailbox = new Mailbox({ ref: copy.ref, keys: copy.keys, ...own, quota: () => null }, () => undefined);
+    return { mailbox, store, [Symbol.asyncDispose]: () => store.close() };
+  }
+
   get openCount(): number {
     return this.#open.size;
   }
@@ -151,17 +165,22 @@ export class Mailboxes {
 
   #entry(id: MailboxId): Entry {
     const known = this.#open.get(id);
-    const entry = known ?? { store: this.#openStore(id), notifier: new Notifier(), ready: false, users: 0 };
+    const entry = known ?? {
+      store: this.#openStore(this.#directory(id)),
+      notifier: new Notifier(),
+      ready: false,
+      users: 0,
+    };
     this.#open.delete(id); // and back in, as the most recent
     this.#open.set(id, entry);
     if (!known) entry.store.catch(() => this.#open.delete(id));
     return entry;
   }
 
-  #openStore(id: MailboxId): Promise<MailboxStore> {
+  #openStore(directory: string): Promise<MailboxStore> {
     const { inlineBodyMaxBytes, checkpointer } = this.#options;
     return MailboxStore.open({
-      directory: this.#directory(id),
+      directory,
       reader: this.reader,
       inlineBodyMaxBytes,
       checkpointer,

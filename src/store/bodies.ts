@@ -78,6 +78,8 @@ export class BodyStore {
   readonly #options: BodyStoreOptions;
   /** Shard folders that are known to be durable. */
   readonly #shards = new Map<string, Promise<void>>();
+  readonly #held: BodyId[] = [];
+  #holdsCount = 0;
 
   constructor(database: Database, options: BodyStoreOptions) {
     this.#database = database;
@@ -118,8 +120,23 @@ export class BodyStore {
     return inline.part;
   }
 
+  /** Keeps every blob on disk until it is disposed: what is removed meanwhile goes then. */
+  hold(): AsyncDisposable {
+    this.#holdsCount += 1;
+    return {
+      [Symbol.asyncDispose]: async () => {
+        this.#holdsCount -= 1;
+        if (this.#holdsCount === 0) await this.remove(this.#held.splice(0));
+      },
+    };
+  }
+
   /** Removes blobs whose rows are gone; the rows' removal is durable already. */
   async remove(bodies: readonly BodyId[]): Promise<void> {
+    if (this.#holdsCount > 0) {
+      this.#held.push(...bodies);
+      return;
+    }
     for (const body of bodies) await rm(this.#file(body), { force: true });
   }
 

@@ -60,9 +60,8 @@ export async function openAdmin(overrides: Partial<AdminContext> = {}): Promise<
     resolver: { resolve: () => Promise.resolve({ kind: 'no-name', secure: false, ttlS: 0 }) },
     hostname: 'mx.example.org',
     gateways: () => [{ address: 'mx1.test:2465', reachedAtMs: 1000, failure: null, takenInCount: 7 }],
-    startDoctor: () => {
-      throw new TypeError('not in this fixture');
-    },
+    startDoctor: noTask,
+    backups: { create: noTask, verify: noTask, restoreMailbox: noTask },
     findTask: () => null,
     scrubState: () => base.accounts.scrubs.state(0),
     keyringFile: join(base.folder, 'keyring.json'),
@@ -119,6 +118,10 @@ export async function openAdmin(overrides: Partial<AdminContext> = {}): Promise<
       await base[Symbol.asyncDispose]();
     },
   };
+}
+
+function noTask(): never {
+  throw new TypeError('not in this fixture');
 }
 
 /** Standard input that goes on after a line is read, as a terminal's does. */

@@ -4,6 +4,7 @@
  */
 import { Command } from 'commander';
 import { addAliasCommands, addPasswordCommands } from './aliases.ts';
+import { addBackupCommands } from './backups.ts';
 import { addCacheCommands } from './caches.ts';
 import { addDoctorCommand, type ExamineOffline } from './doctor.ts';
 import { addDomainCommands } from './domains.ts';
@@ -53,6 +54,7 @@ export function createProgram(terminal: Terminal, offline: OfflineWork = {}): Co
   addReceiptCommands(program, terminal);
   addTlsCommands(program, terminal);
   addGatewayCommands(program, terminal);
+  addBackupCommands(program, terminal);
   addDoctorCommand(program, terminal, offline.examine);
   addStatusCommand(program, terminal);
   return program;

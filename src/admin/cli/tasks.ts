@@ -22,7 +22,12 @@ export async function follow(session: Session, begun: TaskState): Promise<unknow
   }
 }
 
-function progressText({ doneCount, totalCount, unit, remainingMs }: Omit<TaskState, 'result'>): string {
+export function progressText({
+  doneCount,
+  totalCount,
+  unit,
+  remainingMs,
+}: Pick<TaskState, 'doneCount' | 'totalCount' | 'unit' | 'remainingMs'>): string {
   const count =
     unit === 'bytes'
       ? `${sizeText(doneCount)} of ${sizeText(totalCount)}`

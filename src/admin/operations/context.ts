@@ -4,6 +4,7 @@ import type { Accounts } from '../../accounts/accounts.ts';
 import { notFound, refused } from '../../accounts/directory.ts';
 import type { EraseFiles } from '../../accounts/mailboxes.ts';
 import type { Organization } from '../../accounts/organizations.ts';
+import type { RestoreRequest } from '../../backup/service.ts';
 import type { MailboxId, OrganizationId } from '../../base/ids.ts';
 import type { Resolver } from '../../dns/resolver.ts';
 import type { TaskState } from '../../base/task.ts';
@@ -42,6 +43,12 @@ type GatewayState = Readonly<{
   takenInCount: number;
 }>;
 type DoctorRequest = Readonly<{ mailbox: MailboxRef | null; isRepair: boolean; isDeep: boolean }>;
+/** Each begins a task. Throws ServerError 'invalid-argument', and 'not-allowed' while another task runs. */
+type BackupTasks = Readonly<{
+  create(request: Readonly<{ target: string; keepCount: number | null }>): TaskState;
+  verify(request: Readonly<{ target: string; backup?: string | undefined }>): TaskState;
+  restoreMailbox(request: RestoreRequest): TaskState;
+}>;
 export type AdminContext = Readonly<{
   accounts: Accounts;
   keys: KeyService;
@@ -62,6 +69,7 @@ export type AdminContext = Readonly<{
   gateways(): readonly GatewayState[];
   /** Begins an examination, of all without a mailbox. Throws ServerError 'not-allowed' while another task runs. */
   startDoctor(request: DoctorRequest): TaskState;
+  backups: BackupTasks;
   findTask(id: string): TaskState | null;
   /** How far the background has come with opening all mail; null where it does not. */
   scrubState(): ReturnType<Accounts['scrubs']['state']> | null;
