@@ -11,7 +11,7 @@ const FLOORS: readonly (readonly string[])[] = [
   ['crypto', 'mime', 'db', 'dns'],
   ['keys'],
   ['store', 'accounts'],
-  ['mailbox', 'queue'],
+  ['mailbox', 'queue', 'sasl'],
   ['delivery', 'backup'],
   ['imap', 'smtp', 'outbound', 'gateway', 'admin', 'jobs'],
   ['main.ts', 'app.ts', 'gateway-app.ts', 'serving.ts'],
@@ -26,6 +26,7 @@ const FENCES: readonly Fence[] = [
   { imports: /^pino$/, inside: /^observe\// },
   { imports: /^(dns-packet|node:dgram|node:dns)$/, inside: /^dns\// },
   { imports: /^zod$/, inside: /^(config|admin)\// },
+  { imports: /^(jose|@mongodb-js\/saslprep)$/, inside: /^accounts\// },
   { imports: /^smol-toml$/, inside: /^config\// },
   { imports: /^commander$/, inside: /^(main\.ts$|admin\/)/ },
   // The text of the protocol is pure: values in, values out.

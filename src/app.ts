@@ -62,6 +62,7 @@ import {
   type Ports,
   type ServeOptions,
 } from './serving.ts';
+import { Sasl } from './sasl/mechanisms.ts';
 import { createSmtpListeners } from './smtp/listener.ts';
 
 const PROJECT = join(import.meta.dirname, '..');
@@ -137,7 +138,18 @@ async function startServer(config: Config, running: AsyncDisposableStack, observ
     nowMs: Date.now,
   });
   const smtp = createSmtpListeners({ config: config.smtp, hostname, tls, delivery, logger });
-  const imap = createImapServer({ config: config.imap, hostname, tls, login: accounts.logins, mailboxes, logger });
+  const { logins, scramLogins, verifiedLogins } = accounts;
+  const sasl = new Sasl({ logins, scramLogins, verifiedLogins });
+  const imap = createImapServer({
+    config: config.imap,
+    hostname,
+    tls,
+    login: logins,
+    sasl,
+    capabilitiesOff: (ref) => accounts.mailboxes.capabilitiesOff(ref),
+    mailboxes,
+    logger,
+  });
   keys.onRefusal(imap.expireOutput);
   running.defer(async () => {
     await Promise.all([smtp.stop(STOP_GRACE_MS), imap.stop(STOP_GRACE_MS)]);
@@ -169,6 +181,7 @@ async function startServer(config: Config, running: AsyncDisposableStack, observ
       },
       closeIdleMailboxes: () => mailboxes.closeIdle(),
       usageOf: (ref) => mailboxes.usage(ref),
+      capabilityNames: imap.capabilityNames,
       receipts,
       keyJobs,
       resolver,
@@ -309,14 +322,23 @@ async function openCore(config: Config, running: AsyncDisposableStack, observers
   running.defer(() => {
     keys.close();
   });
-  const { loginDomain, argon2 } = config.accounts;
+  const { loginDomain, argon2, scram, oauth } = config.accounts;
   const { memoryKiB, passesCount, maxConcurrentCount } = argon2;
   const passwords = {
     argon2: { memoryKib: memoryKiB, passes: passesCount, lanes: 1 },
     concurrencyCount: maxConcurrentCount,
     queueMaxCount: HASH_QUEUE_MAX_COUNT,
   };
-  const accounts = createAccounts({ directory, keys, nowMs: Date.now }, { passwords, loginDomain });
+  const { issuer, audience, addressClaim, timeoutMs } = oauth;
+  const oidc =
+    issuer === undefined || audience === undefined ? undefined : { issuer, audience, addressClaim, timeoutMs };
+  const options = {
+    passwords,
+    scram: { iterationsCount: scram.iterationsCount, hasSha1: scram.sha1 },
+    oidc,
+    loginDomain,
+  };
+  const accounts = createAccounts({ directory, keys, nowMs: Date.now }, options);
   vault?.watchToken();
   return { directory, checkpointer, audit, keys, keyringLock, accounts };
 }

@@ -20,7 +20,13 @@ export type Observers = Readonly<{ logger: Logger; onFailure: OnFailure }>;
 /** Ports by listener, named as tools expect them (`imap`, `imaps`, `smtp`, `lmtp`). */
 export type Ports = Readonly<Record<string, number>>;
 export type ServeOptions = Readonly<{ config: Config; readyFile?: string | undefined }>;
-type Tls = Readonly<{ cert: string; key: string; minimumVersion: Config['tls']['minimumVersion'] }>;
+type Tls = Readonly<{
+  cert: string;
+  key: string;
+  minimumVersion: Config['tls']['minimumVersion'];
+  /** Who signs client certificates; none: no client is asked for one. */
+  clientAuthorities: readonly X509Certificate[];
+}>;
 /** Starts everything; `running` takes it down again, last first. */
 type Start = (config: Config, running: AsyncDisposableStack, observers: Observers) => Promise<Ports>;
 
@@ -50,16 +56,30 @@ export function readTls({ tls }: Config): Tls {
     const clientText = `${tls.certificateFile} and ${tls.keyFile} are not a certificate and its private key in PEM.`;
     throw new ServerError('not-allowed', { clientText });
   }
-  return { cert, key, minimumVersion: tls.minimumVersion };
+  return { cert, key, minimumVersion: tls.minimumVersion, clientAuthorities: readAuthorities(tls.clientAuthorityFile) };
 }
 
 function readPem(file: string): string {
   try {
     return readFileSync(file, 'utf8');
   } catch (cause) {
-    const clientText = `The TLS file ${file} cannot be read. Set tls.certificateFile and tls.keyFile, or run: sealpost init`;
+    const clientText = `The TLS file ${file} cannot be read. Set the files of [tls], or run: sealpost init`;
     throw new ServerError('not-found', { clientText, cause });
   }
+}
+
+function readAuthorities(file: string | undefined): readonly X509Certificate[] {
+  if (file === undefined) return [];
+  const pems = readPem(file).match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
+  try {
+    const authorities = pems.map((pem) => new X509Certificate(pem));
+    if (authorities.length > 0 && authorities.every(({ ca }) => ca)) return authorities;
+  } catch {
+    // falls to the refusal below
+  }
+  throw new ServerError('not-allowed', {
+    clientText: `${file} must hold certificates of authorities in PEM, and no others.`,
+  });
 }
 
 function isPair(cert: string, key: string): boolean {

@@ -13,15 +13,19 @@
  */
 import { ServerError } from '../base/errors.ts';
 import { mailboxId, organizationId, randomHexId, type MailboxId, type OrganizationId } from '../base/ids.ts';
+import type { ScramParameters } from '../crypto/scram.ts';
+import type { KeyUse } from '../keys/key-service.ts';
 import type { MailboxRef } from '../keys/mailbox-keys.ts';
 import type { ProviderKind } from '../keys/provider.ts';
 import { Destructions, type Certify } from './destructions.ts';
 import { checkedAddress, checkedNewAddress, requireOwner, type Addresses, type KeyKind } from './addresses.ts';
+import { appPasswordParameters } from './app-passwords.ts';
 import { adminUse, checkedName, invalid, notFound, openRecords, refused } from './directory.ts';
 import type { AccountState, DirectoryDeps } from './directory.ts';
 import type { Domains } from './domains.ts';
 import type { Passwords } from './passwords.ts';
 import { parsePhc } from './phc.ts';
+import { formatScramSecrets, scramSecretsOf, type ScramOptions } from './scram-secrets.ts';
 import type { DirectoryRecords } from './records.ts';
 
 export type MailboxAccount = Readonly<{
@@ -47,7 +51,8 @@ type NewMailbox = Readonly<{
 type MailboxQuota = Readonly<{ maxBytes: number | null; maxMessagesCount: number | null }>;
 /** `after` is the last id of the page before. */
 type PageRequest = Readonly<{ after?: MailboxId | undefined; limitCount: number }>;
-type MailboxAccountsDeps = DirectoryDeps & Readonly<{ domains: Domains; addresses: Addresses; passwords: Passwords }>;
+type MailboxAccountsDeps = DirectoryDeps &
+  Readonly<{ domains: Domains; addresses: Addresses; passwords: Passwords; scram: ScramOptions }>;
 /** Removes a mailbox's files; finding none is success. */
 export type EraseFiles = (ref: MailboxRef) => Promise<void>;
 /** `by`: who asked for it, a protocol. */
@@ -79,22 +84,24 @@ export class MailboxAccounts {
    */
   async create(request: NewMailbox, signal?: AbortSignal): Promise<MailboxRef> {
     const { directory, keys, domains, addresses, passwords, nowMs } = this.#deps;
+    const { password } = request;
     const address = checkedNewAddress(request.address);
     const displayName = request.displayName === undefined ? null : checkedName(request.displayName);
     const organization = requireOwner(domains, address.domain);
     const credential = await this.#newCredential(request, passwords);
+    const scram = password === undefined ? null : await scramSecretsOf(password, this.#deps.scram);
     const mailbox = mailboxId(randomHexId());
     const use = adminUse('create-mailbox');
     const scope = { organization, owner: mailbox, ...this.#rootKey(organization) } as const;
     const key = await keys.createKey(scope, use, signal);
     using records = await openRecords(this.#deps, organization, use, signal);
     const profile = { address: `${address.local}@${address.domain}`, displayName };
-    const columns = 'id, organization, state, key_kind, sealed_profile, sealed_credential, created_at_ms';
+    const columns = 'id, organization, state, key_kind, sealed_profile, sealed_credential, sealed_scram, created_at_ms';
     directory.transaction(() => {
       if (this.#rootKey(organization).rootKey !== scope.rootKey) throw rootKeyMoved(); // no key stays behind
       const sealedCredential = credential === null ? null : records.sealCredential(mailbox, credential);
       directory
-        .prepare(`INSERT INTO mailboxes (${columns}) VALUES (?,?,?,?,?,?,?)`)
+        .prepare(`INSERT INTO mailboxes (${columns}) VALUES (?,?,?,?,?,?,?,?)`)
         .run(
           mailbox,
           organization,
@@ -102,6 +109,7 @@ export class MailboxAccounts {
           request.keyKind ?? 'symmetric',
           records.sealProfile(mailbox, profile),
           sealedCredential,
+          scram && records.sealScram(mailbox, formatScramSecrets(scram)),
           nowMs(),
         );
       addresses.insert(records, address, { mailbox, kind: 'primary' });
@@ -168,23 +176,62 @@ export class MailboxAccounts {
     await directory.durable();
   }
 
+  /** Names of IMAP capabilities that are off for a mailbox, in upper case. */
+  capabilitiesOff({ mailbox }: Pick<MailboxRef, 'mailbox'>): readonly string[] {
+    const select = 'SELECT capabilities_off AS names FROM mailboxes WHERE id = ?';
+    const { names } = this.#deps.directory.prepare<{ names: string | null }>(select).get(mailbox) ?? { names: null };
+    return names === null ? [] : names.split(' ').filter((name) => name !== '');
+  }
+
+  /** Switches these off and no others; for sessions from now on. Durable when it resolves. Throws ServerError 'not-found'. */
+  async setCapabilitiesOff({ mailbox, organization }: MailboxRef, names: readonly string[]): Promise<void> {
+    const { directory } = this.#deps;
+    const update = `UPDATE mailboxes SET capabilities_off = ? WHERE id = ? AND organization = ? AND state <> 'deleting'`;
+    const written = names.length === 0 ? null : names.map((name) => `${name} `).join('');
+    const { changes } = directory.prepare(update).run(written, mailbox, organization);
+    if (changes === 0) throw notFound('There is no such mailbox.');
+    await directory.durable();
+  }
+
   /** Hashes and stores a new password. Throws ServerError 'invalid-argument', 'not-found', 'limit-exceeded', key-*. */
   async setPassword(ref: MailboxRef, password: string, signal?: AbortSignal): Promise<void> {
-    await this.setCredential(ref, await this.#deps.passwords.hash(password), signal);
+    const phc = await this.#deps.passwords.hash(password);
+    const use = adminUse('set-password');
+    const known = await this.#appPasswordParameters(ref, use, signal);
+    const scram = await scramSecretsOf(password, this.#deps.scram, known);
+    using records = await openRecords(this.#deps, ref.organization, use, signal);
+    const sealed = scram && records.sealScram(ref.mailbox, formatScramSecrets(scram));
+    await this.#storeCredential(ref, records.sealCredential(ref.mailbox, phc), sealed);
   }
 
   /** Stores a PHC string as the credential; durable when it resolves. Throws ServerError 'invalid-argument', 'not-found', key-*. */
   async setCredential(ref: MailboxRef, phc: string, signal?: AbortSignal): Promise<void> {
     if (!parsePhc(phc)) throw invalid('The credential is not a PHC string of Argon2id.');
     using records = await openRecords(this.#deps, ref.organization, adminUse('set-password'), signal);
-    const update =
-      "UPDATE mailboxes SET sealed_credential = ? WHERE id = ? AND organization = ? AND state <> 'deleting'";
-    const { changes } = this.#deps.directory
-      .prepare(update)
-      .run(records.sealCredential(ref.mailbox, phc), ref.mailbox, ref.organization);
+    await this.#storeCredential(ref, records.sealCredential(ref.mailbox, phc), null);
+  }
+
+  /** What was kept of the old password goes with it, in one transaction. */
+  async #storeCredential(
+    { mailbox, organization }: MailboxRef,
+    credential: Buffer,
+    scram: Buffer | null,
+  ): Promise<void> {
+    const update = `UPDATE mailboxes SET sealed_credential = ?, sealed_scram = ?
+      WHERE id = ? AND organization = ? AND state <> 'deleting'`;
+    const { changes } = this.#deps.directory.prepare(update).run(credential, scram, mailbox, organization);
     if (changes === 0) throw notFound('There is no such mailbox.');
     await this.#deps.directory.durable();
     this.#deps.directory.truncateLogSoon(); // the old hash leaves the log
+  }
+
+  async #appPasswordParameters(
+    ref: MailboxRef,
+    use: KeyUse,
+    signal?: AbortSignal,
+  ): Promise<ScramParameters | undefined> {
+    using records = await openRecords(this.#deps, ref.organization, use, signal);
+    return appPasswordParameters(this.#deps, records, ref.mailbox);
   }
 
   /** Deletes a mailbox and, through `eraseFiles`, its mail, for good (M3). Throws ServerError 'not-found'. */
@@ -192,11 +239,12 @@ export class MailboxAccounts {
     const { directory, keys, nowMs } = this.#deps;
     const { organization, mailbox } = ref;
     const destruction = directory.transaction(() => {
-      const shred = `UPDATE mailboxes SET state = 'deleting', sealed_credential = NULL, sealed_profile = x''
+      const shred = `UPDATE mailboxes SET state = 'deleting', sealed_credential = NULL, sealed_scram = NULL, sealed_profile = x''
         WHERE id = ? AND organization = ?`;
       if (directory.prepare(shred).run(mailbox, organization).changes === 0) {
         throw notFound('There is no such mailbox.');
       }
+      directory.prepare('DELETE FROM app_passwords WHERE mailbox = ?').run(mailbox);
       const { changes } = directory.prepare('DELETE FROM addresses WHERE mailbox = ?').run(mailbox);
       const destroyed = { keys: keys.deleteMailboxKeys(ref), addressesCount: changes, keysDestroyedAtMs: nowMs() };
       return this.#destructions.begin(mailbox, { organization, mailbox, ...destroyed, by });

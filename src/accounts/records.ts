@@ -1,7 +1,7 @@
 /**
  * What the directory holds sealed, and how it is read: the only file of this folder that touches key material.
  *
- * R1  Names, addresses, display names and password hashes are stored only as records under the organization's
+ * R1  Names, addresses, display names and what is kept of passwords are stored only as records under the organization's
  *     directory key, each bound to its organization, epoch and row; a record moved to another row does not open.
  *     The same goes for the private keys of DKIM.
  * R2  Addresses are found by a blind index of the folded local part, bound to organization and domain.
@@ -62,6 +62,22 @@ export class DirectoryRecords implements Disposable {
 
   openPublicKey(of: Readonly<{ mailbox: MailboxId; keyEpoch: Epoch }>, sealed: Buffer): void {
     this.#open({ kind: 'public-key', ...this.#bound(), ...of }, sealed);
+  }
+
+  sealScram(mailbox: MailboxId, text: string): Buffer {
+    return this.#seal({ kind: 'scram', ...this.#bound(), mailbox }, text);
+  }
+
+  openScram(mailbox: MailboxId, sealed: Buffer): string {
+    return this.#open({ kind: 'scram', ...this.#bound(), mailbox }, sealed);
+  }
+
+  sealAppPassword(at: Readonly<{ mailbox: MailboxId; appPassword: string }>, text: string): Buffer {
+    return this.#seal({ kind: 'app-password', ...this.#bound(), ...at }, text);
+  }
+
+  openAppPassword(at: Readonly<{ mailbox: MailboxId; appPassword: string }>, sealed: Buffer): string {
+    return this.#open({ kind: 'app-password', ...this.#bound(), ...at }, sealed);
   }
 
   sealLocal(at: Readonly<{ domain: string; index: Buffer }>, local: string): Buffer {

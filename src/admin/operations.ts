@@ -4,6 +4,7 @@
  */
 import type { z } from 'zod';
 import { backupOperations } from './operations/backups.ts';
+import { appPasswordOperations } from './operations/app-passwords.ts';
 import { cacheOperations } from './operations/caches.ts';
 import { dkimOperations } from './operations/dkim.ts';
 import { domainOperations } from './operations/domains.ts';
@@ -24,6 +25,7 @@ export const operations = {
   ...domainOperations,
   ...dkimOperations,
   ...mailboxOperations,
+  ...appPasswordOperations,
   ...keyOperations,
   ...keyChangeOperations,
   ...grantOperations,

@@ -176,7 +176,7 @@ function withAbsolutePaths(config: Config, file: string | undefined): Config {
     ...config,
     data: { ...config.data, directory },
     log: log.file === undefined ? log : { ...log, file: inData(log.file) },
-    tls: { ...tls, certificateFile: inData(tls.certificateFile), keyFile: inData(tls.keyFile) },
+    tls: withTlsPaths(tls, inData),
     keys: {
       ...keys,
       localKeyring: { ...keys.localKeyring, file: inData(keys.localKeyring.file) },
@@ -189,6 +189,16 @@ function withAbsolutePaths(config: Config, file: string | undefined): Config {
       keyFile: inData(gateway.keyFile),
       tickets: gateway.tickets.map(inData),
     },
+  };
+}
+
+function withTlsPaths(tls: Config['tls'], inData: (name: string) => string) {
+  const { certificateFile, keyFile, clientAuthorityFile } = tls;
+  return {
+    ...tls,
+    certificateFile: inData(certificateFile),
+    keyFile: inData(keyFile),
+    ...(clientAuthorityFile === undefined ? {} : { clientAuthorityFile: inData(clientAuthorityFile) }),
   };
 }
 

@@ -121,6 +121,15 @@ export function optionalSecret({ help, systemdCredential }: SecretOptions) {
   });
 }
 
+/** Words in any order, at most `MAX_WORDS_COUNT`; none unless given. */
+export function words(rule: TextRule, { help }: Readonly<{ help: string }>) {
+  return z
+    .array(textSchema(rule))
+    .max(MAX_WORDS_COUNT)
+    .prefault([])
+    .register(optionInfo, { kind: 'list', help, accepts: `list of ${rule.accepts}s`, fallback: [], isSecret: false });
+}
+
 /** Listening addresses, at most `MAX_LISTEN_COUNT`; none: the listener is off. */
 export function listen({ fallback, help }: Readonly<{ fallback: readonly string[]; help: string }>) {
   return z
@@ -159,6 +168,7 @@ function parseServer(written: string, defaultPort: number, context: z.Refinement
 }
 
 const MAX_LISTEN_COUNT = 16;
+const MAX_WORDS_COUNT = 100;
 const LISTEN_ADDRESS = /^(?:\[(?<ipv6>[0-9a-fA-F:.]+)\]|(?<any>\*)|(?<name>[A-Za-z0-9.-]+)):(?<port>\d{1,5})$/;
 
 function parseListenAddress(written: string, context: z.RefinementCtx): ListenAddress {

@@ -46,6 +46,9 @@ const tls = z.strictObject({
   }),
   keyFile: option.text(option.PATH, { fallback: 'tls/key.pem', help: 'Private key of the certificate, PEM.' }),
   minimumVersion: option.choice(['TLSv1.2', 'TLSv1.3'], { fallback: 'TLSv1.2', help: 'Oldest TLS version accepted.' }),
+  clientAuthorityFile: option.optionalText(option.PATH, {
+    help: 'PEM of authorities. Clients are asked for a certificate that one of them signed: it logs in the addresses in it (EXTERNAL).',
+  }),
 });
 
 const smtp = z.strictObject({
@@ -111,6 +114,12 @@ const imap = z.strictObject({
     fallback: false,
     help: 'Accept LOGIN and AUTHENTICATE without TLS, from loopback addresses only.',
   }),
+  disabledCapabilities: option.words(
+    { accepts: 'capability name', pattern: /^[A-Za-z0-9+=._-]{1,64}$/ },
+    {
+      help: 'Capabilities that are neither advertised nor enabled, for clients that misuse them. For one mailbox: sealpost mailbox capability.',
+    },
+  ),
   maxConnectionsCount: option.integer({
     fallback: 5000,
     min: 1,
@@ -354,6 +363,47 @@ const accounts = z.strictObject({
         max: 128,
         help: 'Password checks at one time; further ones wait.',
       }),
+    })
+    .prefault({}),
+  scram: z
+    .strictObject({
+      iterationsCount: option.integer({
+        fallback: 50_000,
+        min: 4096,
+        max: 65_536,
+        help: 'PBKDF2 iterations that a SCRAM client computes, for passwords set from now on. Some clients refuse more.',
+      }),
+      sha1: option.flag({
+        fallback: false,
+        help: 'Keep secrets for SCRAM-SHA-1 and offer it, for clients that have nothing better.',
+      }),
+    })
+    .prefault({}),
+  oauth: z
+    .strictObject({
+      issuer: option.optionalText(option.HTTP_URL, {
+        help: 'OpenID provider whose access tokens log in (OAUTHBEARER, XOAUTH2), as it names itself. Absent: none.',
+      }),
+      audience: option.optionalText(
+        { accepts: 'text', pattern: /^[^\p{Cc}]+$/u },
+        { help: 'For whom such a token must be issued: this server, as the provider knows it. Goes with issuer.' },
+      ),
+      addressClaim: option.text(
+        { accepts: 'claim name', pattern: /^[\w:/.-]{1,256}$/ },
+        { fallback: 'email', help: 'The claim that holds an address of the mailbox.' },
+      ),
+      timeoutMs: option.integer({
+        fallback: 5000,
+        min: 100,
+        max: 30_000,
+        help: 'A request to the provider ends within this time.',
+      }),
+    })
+    .refine((table) => (table.issuer === undefined) === (table.audience === undefined), {
+      error: 'issuer and audience are given together or not at all',
+    })
+    .refine((table) => table.issuer === undefined || !isReadableOnTheWay(table.issuer), {
+      error: 'issuer must be https: unless it is on this machine',
     })
     .prefault({}),
 });

@@ -32,7 +32,8 @@ export type RecordContext =
   | (UnderMailboxKey & Readonly<{ kind: 'keyword-name'; keyword: number }>)
   | (UnderDirectoryKey & Readonly<{ kind: 'organization-name' }>)
   | (UnderDirectoryKey & Readonly<{ kind: 'mailbox-profile'; mailbox: MailboxId }>)
-  | (UnderDirectoryKey & Readonly<{ kind: 'credential'; mailbox: MailboxId }>)
+  | (UnderDirectoryKey & Readonly<{ kind: 'credential' | 'scram'; mailbox: MailboxId }>)
+  | (UnderDirectoryKey & Readonly<{ kind: 'app-password'; mailbox: MailboxId; appPassword: string }>)
   | (UnderDirectoryKey & Readonly<{ kind: 'public-key'; mailbox: MailboxId; keyEpoch: Epoch }>)
   | (UnderDirectoryKey & Readonly<{ kind: 'address-local'; domain: string; index: Uint8Array }>)
   | (UnderDirectoryKey & Readonly<{ kind: 'dkim-key'; domain: string; selector: string }>)
@@ -109,7 +110,10 @@ function contextFields(context: Context): ContextField[] {
       return [context.organization, { u32: context.epoch }];
     case 'mailbox-profile':
     case 'credential':
+    case 'scram':
       return [context.organization, { u32: context.epoch }, context.mailbox];
+    case 'app-password':
+      return [context.organization, { u32: context.epoch }, context.mailbox, context.appPassword];
     case 'public-key':
       return [context.organization, { u32: context.epoch }, context.mailbox, { u32: context.keyEpoch }];
     case 'address-local':

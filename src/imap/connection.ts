@@ -13,10 +13,12 @@
  *
  * Made by server.ts.
  */
+import type { X509Certificate } from 'node:crypto';
 import type { Socket } from 'node:net';
 import { TLSSocket, type SecureContext } from 'node:tls';
 import { Slice } from '../base/abort.ts';
 import { randomHexId } from '../base/ids.ts';
+import { tlsChannel } from '../sasl/tls-channel.ts';
 import { append } from './commands/append.ts';
 import { runCommand } from './dispatch.ts';
 import { Output } from './output.ts';
@@ -32,6 +34,8 @@ type ConnectionOptions = Readonly<{
   isLoopback: boolean;
   secureContext: SecureContext;
   hostname: string;
+  /** Who signs client certificates; none: no client is asked for one. */
+  clientAuthorities: readonly X509Certificate[];
 }>;
 
 const MAX_UNREAD_BYTES = 64 * 1024;
@@ -41,6 +45,7 @@ const HANDSHAKE_TIMEOUT_MS = 15_000;
 const OUTPUT_STALL_MS = 120_000;
 const CLOSE_LINGER_MS = 1_000;
 const KEEP_ALIVE_MS = 120_000;
+const NO_TLS: ReturnType<Wire['tlsChannel']> = { binding: () => null, certificateAddresses: () => null };
 const HTTP_METHODS = new Set(['GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'CONNECT', 'OPTIONS', 'TRACE', 'PATCH']);
 
 export class Connection {
@@ -55,6 +60,7 @@ export class Connection {
   #more: PromiseWithResolvers<void> | null = null;
   #hasEnded = false;
   #isSecure = false;
+  #tlsChannel: ReturnType<Wire['tlsChannel']> = NO_TLS;
   #isPaused = false;
   /** The client's turn: nothing of ours is under way. */
   #isWaiting = false;
@@ -158,6 +164,7 @@ export class Connection {
       isLoopback: this.#options.isLoopback,
       signal: this.#gone.signal,
       isSecure: () => this.#isSecure,
+      tlsChannel: () => this.#tlsChannel,
       nextEvent: () => this.#nextEvent(),
       readLine: () => this.#readLine(),
       acceptLiteral: () => {
@@ -323,6 +330,7 @@ export class Connection {
       isServer: true,
       secureContext: this.#options.secureContext,
       ALPNProtocols: ['imap'],
+      ...(this.#options.clientAuthorities.length > 0 ? { requestCert: true, rejectUnauthorized: false } : {}),
     });
     const done = Promise.withResolvers<boolean>();
     const timer = setTimeout(() => {
@@ -349,6 +357,7 @@ export class Connection {
     }
     this.#socket = secure;
     this.#isSecure = true;
+    this.#tlsChannel = tlsChannel(secure, this.#options.clientAuthorities);
     this.#out.moveTo(secure);
     this.#listen(secure);
     return true;

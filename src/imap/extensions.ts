@@ -2,6 +2,8 @@
  * The registry of what this server can do: the names it advertises, and when; what ENABLE switches on.
  *
  * X1  A name stands here only when all of its RFC works.
+ * X2  What an operator switched off is neither advertised nor switched on by ENABLE, and a command that only it
+ *     defines is refused.
  *
  * Called by commands/session.ts and commands/login.ts.
  */
@@ -13,6 +15,10 @@ type AdvertisingState = Readonly<{
   /** LOGIN and AUTHENTICATE are accepted now. */
   mayLogin: boolean;
   maxMessageBytes: number;
+  /** SASL mechanisms that are offered on this connection. */
+  mechanisms: readonly string[];
+  /** Switched off by an operator, in upper case (X2). */
+  off: ReadonlySet<string>;
 }>;
 
 /** What a client can switch on. RFC 9051 §6.3.1. */
@@ -23,6 +29,8 @@ type Extension = Readonly<{
   /** The document that defines it. */
   source: string;
   isAdvertised(state: AdvertisingState): boolean;
+  /** For a name that ends in `=`: what follows it, once for each. */
+  values?: (state: AdvertisingState) => readonly string[];
   /** What ENABLE of this name does; nothing where it is not there. */
   enable?: (enabled: Enabled) => void;
 }>;
@@ -43,9 +51,10 @@ const EXTENSIONS: readonly Extension[] = [
   },
   { name: 'STARTTLS', source: 'RFC 9051', isAdvertised: (state) => !state.isLoggedIn && !state.isSecure },
   { name: 'LOGINDISABLED', source: 'RFC 9051', isAdvertised: (state) => !state.isLoggedIn && !state.mayLogin },
-  { name: 'AUTH=PLAIN', source: 'RFC 4616', isAdvertised: beforeLogin },
+  { name: 'AUTH=', source: 'RFC 9051', isAdvertised: beforeLogin, values: ({ mechanisms }) => mechanisms },
   { name: 'SASL-IR', source: 'RFC 4959', isAdvertised: beforeLogin },
-  { name: 'LITERAL+', source: 'RFC 7888', isAdvertised: always },
+  { name: 'LITERAL+', source: 'RFC 7888', isAdvertised: (state) => !state.off.has('LITERAL+') },
+  { name: 'LITERAL-', source: 'RFC 7888', isAdvertised: (state) => state.off.has('LITERAL+') },
   { name: 'ENABLE', source: 'RFC 5161', isAdvertised: always },
   { name: 'ID', source: 'RFC 2971', isAdvertised: always },
   { name: 'IDLE', source: 'RFC 2177', isAdvertised: always },
@@ -69,6 +78,12 @@ const EXTENSIONS: readonly Extension[] = [
   { name: 'QUOTA=RES-STORAGE', source: 'RFC 9208', isAdvertised: loggedIn },
   { name: 'QUOTA=RES-MESSAGE', source: 'RFC 9208', isAdvertised: loggedIn },
   {
+    name: 'APPENDLIMIT=',
+    source: 'RFC 7889',
+    isAdvertised: loggedIn,
+    values: ({ maxMessageBytes }) => [String(maxMessageBytes)],
+  },
+  {
     name: 'CONDSTORE',
     source: 'RFC 7162',
     isAdvertised: loggedIn,
@@ -87,20 +102,43 @@ const EXTENSIONS: readonly Extension[] = [
   },
 ];
 
-/** The names to advertise now. RFC 9051 §6.1.1. */
-export function advertisedNames(state: AdvertisingState): readonly string[] {
-  const names = EXTENSIONS.filter((extension) => extension.isAdvertised(state)).map(({ name }) => name);
-  // RFC 7889 §3: the limit stands in the name.
-  return state.isLoggedIn ? [...names, `APPENDLIMIT=${String(state.maxMessageBytes)}`] : names;
+/** What a session cannot do without, or says of itself. */
+const ALWAYS_ON: ReadonlySet<string> = new Set(['IMAP4REV1', 'LOGINDISABLED', 'LITERAL-']);
+
+/** Whether `name` (upper case) can be switched off; of `AUTH=` each mechanism. */
+export function canBeOff(name: string): boolean {
+  return !ALWAYS_ON.has(name) && EXTENSIONS.some((known) => isNamed(known, name));
 }
 
-/** Switches on what is known among `names` (upper case); gives the names that now are on. RFC 9051 §6.3.1. */
-export function enableExtensions(enabled: Enabled, names: readonly string[]): readonly string[] {
+/** The names that can be switched off. */
+export function namesToSwitchOff(): readonly string[] {
+  return EXTENSIONS.map(({ name }) => name.toUpperCase()).filter(canBeOff);
+}
+
+/** The names to advertise now. RFC 9051 §6.1.1. */
+export function advertisedNames(state: AdvertisingState): readonly string[] {
+  return EXTENSIONS.filter((extension) => extension.isAdvertised(state))
+    .flatMap(({ name, values }) => (values ? values(state).map((value) => name + value) : [name]))
+    .filter((name) => !state.off.has(name.toUpperCase()) && !state.off.has(name.replace(/=.*/, '=').toUpperCase()));
+}
+
+/** Switches on what is known among `names` (upper case) and not `off`; gives the names that now are on. RFC 9051 §6.3.1. */
+export function enableExtensions(
+  enabled: Enabled,
+  names: readonly string[],
+  off: ReadonlySet<string>,
+): readonly string[] {
   const done: string[] = [];
   for (const { name, enable } of EXTENSIONS) {
-    if (!enable || !names.includes(name.toUpperCase())) continue;
+    const known = name.toUpperCase();
+    if (!enable || !names.includes(known) || off.has(known)) continue;
     enable(enabled);
     done.push(name);
   }
   return done;
+}
+
+function isNamed({ name, values }: Extension, written: string): boolean {
+  const known = name.toUpperCase();
+  return written === known || (values !== undefined && written.startsWith(known));
 }

@@ -9,23 +9,36 @@
  *
  * Made by app.ts.
  */
+import type { X509Certificate } from 'node:crypto';
 import { once } from 'node:events';
 import { BlockList, createServer, isIP, type AddressInfo, type Server, type Socket } from 'node:net';
 import { createSecureContext, type SecureContext } from 'node:tls';
 import type { OrganizationId } from '../base/ids.ts';
 import type { Config } from '../config/schema.ts';
+import { ServerError } from '../base/errors.ts';
+import type { MailboxRef } from '../keys/mailbox-keys.ts';
 import type { Mailboxes } from '../mailbox/mailboxes.ts';
 import type { Logger } from '../observe/logger.ts';
+import type { Sasl } from '../sasl/mechanisms.ts';
 import { Connection } from './connection.ts';
+import { canBeOff, namesToSwitchOff } from './extensions.ts';
 import * as print from './proto/responses.ts';
 import type { LoginService, SessionSelection } from './session.ts';
 
-type TlsIdentity = Readonly<{ key: string; cert: string; minimumVersion: 'TLSv1.2' | 'TLSv1.3' }>;
+type TlsIdentity = Readonly<{
+  key: string;
+  cert: string;
+  minimumVersion: 'TLSv1.2' | 'TLSv1.3';
+  /** Who signs client certificates; none: no client is asked for one. */
+  clientAuthorities?: readonly X509Certificate[];
+}>;
 type ImapServerDeps = Readonly<{
   config: Config['imap'];
   hostname: string;
   tls: TlsIdentity;
   login: LoginService;
+  sasl: Sasl;
+  capabilitiesOff(mailbox: MailboxRef): readonly string[];
   mailboxes: Mailboxes;
   logger: Logger;
   /** Replaced by tests. */
@@ -39,6 +52,8 @@ type ImapServer = Readonly<{
   /** From now on new TLS sessions use this certificate (L2). */
   updateTls(tls: TlsIdentity): void;
   connectionsCount(): number;
+  /** Names of capabilities that can be switched off. */
+  capabilityNames: readonly string[];
   /** Opened content that is held for clients of this organization is dropped with them if they do not take it soon. */
   expireOutput(organization: OrganizationId): void;
   /** Ends the sessions that are logged in to these mailboxes, now; `text` is what they are told with BYE (L4). */
@@ -54,8 +69,15 @@ const LOOPBACK = new BlockList();
 LOOPBACK.addSubnet('127.0.0.0', 8, 'ipv4');
 LOOPBACK.addAddress('::1', 'ipv6');
 
-/** Makes the server; nothing is opened before `start`. Throws for a certificate or key that is none. */
+/**
+ * Makes the server; nothing is opened before `start`. Throws for a certificate or key that is none, and ServerError
+ * 'not-allowed' for a name in `disabledCapabilities` that cannot be switched off.
+ */
 export function createImapServer(deps: ImapServerDeps): ImapServer {
+  for (const name of deps.config.disabledCapabilities) {
+    if (canBeOff(name.toUpperCase())) continue;
+    throw new ServerError('not-allowed', { clientText: `imap.disabledCapabilities: ${name} cannot be switched off.` });
+  }
   const server = new Listeners(deps);
   return {
     start: () => server.start(),
@@ -64,6 +86,7 @@ export function createImapServer(deps: ImapServerDeps): ImapServer {
       server.updateTls(tls);
     },
     connectionsCount: () => server.connectionsCount,
+    capabilityNames: namesToSwitchOff(),
     expireOutput: (organization) => {
       server.expireOutput(organization);
     },
@@ -79,11 +102,13 @@ class Listeners {
   readonly #connections = new Map<Connection, Promise<void>>();
   readonly #byAddress = new Map<string, number>();
   #secureContext: SecureContext;
+  #clientAuthorities: readonly X509Certificate[];
   #isStopping = false;
 
   constructor(deps: ImapServerDeps) {
     this.#deps = deps;
     this.#secureContext = contextOf(deps.tls);
+    this.#clientAuthorities = deps.tls.clientAuthorities ?? [];
   }
 
   get connectionsCount(): number {
@@ -92,6 +117,7 @@ class Listeners {
 
   updateTls(tls: TlsIdentity): void {
     this.#secureContext = contextOf(tls);
+    this.#clientAuthorities = tls.clientAuthorities ?? [];
   }
 
   expireOutput(organization: OrganizationId): void {
@@ -154,7 +180,8 @@ class Listeners {
       return;
     }
     const { hostname } = this.#deps;
-    const options = { isImplicitTls, isLoopback, secureContext: this.#secureContext, hostname };
+    const tls = { secureContext: this.#secureContext, clientAuthorities: this.#clientAuthorities };
+    const options = { isImplicitTls, isLoopback, hostname, ...tls };
     const connection = new Connection(socket, this.#deps, options);
     this.#count(address, 1);
     const over = connection.run().finally(() => {
@@ -177,9 +204,11 @@ class Listeners {
   }
 }
 
-function contextOf({ key, cert, minimumVersion }: TlsIdentity): SecureContext {
+function contextOf({ key, cert, minimumVersion, clientAuthorities = [] }: TlsIdentity): SecureContext {
   if (key === '' || cert === '') throw new TypeError('IMAP needs a certificate and its key');
-  return createSecureContext({ key, cert, minVersion: minimumVersion });
+  const asking =
+    clientAuthorities.length > 0 ? { ca: clientAuthorities.map(String), sessionIdContext: 'sealpost-imap' } : {};
+  return createSecureContext({ key, cert, minVersion: minimumVersion, ...asking });
 }
 
 /** ::ffff:127.0.0.1 too. */

@@ -11,11 +11,14 @@
 import { ServerError } from '../base/errors.ts';
 import type { Config } from '../config/schema.ts';
 import type { MailboxId, OrganizationId } from '../base/ids.ts';
+import type { LoginResult } from '../accounts/login-account.ts';
 import type { MailboxRef } from '../keys/mailbox-keys.ts';
 import type { Mailbox } from '../mailbox/mailbox.ts';
 import type { Mailboxes } from '../mailbox/mailboxes.ts';
 import { SYSTEM_FLAGS } from '../mailbox/model.ts';
 import type { Logger } from '../observe/logger.ts';
+import type { SaslChannel } from '../sasl/exchange.ts';
+import type { Sasl } from '../sasl/mechanisms.ts';
 import type { Answer } from './answer.ts';
 import { advertisedNames, type Enabled } from './extensions.ts';
 import type { Output } from './output.ts';
@@ -25,7 +28,7 @@ import * as print from './proto/responses.ts';
 import type { PrintContext } from './proto/strings.ts';
 import type { FolderView } from './view.ts';
 
-/** What the server needs from accounts/login.ts. */
+/** What the LOGIN command needs from accounts/login.ts. */
 export type LoginService = Readonly<{
   /** Throws ServerError 'key-*', 'limit-exceeded'. */
   login(
@@ -33,15 +36,7 @@ export type LoginService = Readonly<{
     password: string,
     peer: Readonly<{ address: string; protocol?: string }>,
     signal?: AbortSignal,
-  ): Promise<
-    | Readonly<{
-        kind: 'ok';
-        ref: MailboxRef;
-        /** Still true: not suspended, nor the password changed, since. */
-        isCurrent(): boolean;
-      }>
-    | Readonly<{ kind: 'refused' }>
-  >;
+  ): Promise<LoginResult>;
 }>;
 
 /** Which sessions: those of one mailbox, or of a whole organization. */
@@ -50,6 +45,9 @@ export type SessionSelection = Readonly<{ organization: OrganizationId; mailbox?
 export type SessionDeps = Readonly<{
   config: Config['imap'];
   login: LoginService;
+  sasl: Pick<Sasl, 'names' | 'begin'>;
+  /** Capabilities that an operator switched off for this mailbox, in upper case. */
+  capabilitiesOff(mailbox: MailboxRef): readonly string[];
   mailboxes: Mailboxes;
   logger: Logger;
 }>;
@@ -63,6 +61,8 @@ export type Wire = Readonly<{
   /** Fires when the client is gone. */
   signal: AbortSignal;
   isSecure(): boolean;
+  /** What the TLS connection gives to SASL; without TLS nothing. */
+  tlsChannel(): Pick<SaslChannel, 'binding' | 'certificateAddresses'>;
   /** The next thing that the client says; null when it is gone. */
   nextEvent(): Promise<ReaderEvent | null>;
   /** The next line, whatever it holds (after a `+`); null when there is none: too long, or the client is gone. */
@@ -92,11 +92,14 @@ export class Session implements Disposable {
   wantsTls = false;
   failedLoginsCount = 0;
   #state: SessionState = { kind: 'not-authenticated' };
+  /** Capabilities that are switched off, in upper case. */
+  #off: ReadonlySet<string>;
 
   constructor(deps: SessionDeps, wire: Wire) {
     this.deps = deps;
     this.wire = wire;
     this.logger = deps.logger.child({ session: wire.id });
+    this.#off = offByConfig(deps);
   }
 
   get state(): SessionState {
@@ -121,17 +124,30 @@ export class Session implements Disposable {
     return this.wire.isSecure() || (this.deps.config.allowCleartextLogin && this.wire.isLoopback);
   }
 
+  /** Where an exchange of AUTHENTICATE comes from. */
+  get saslChannel(): SaslChannel {
+    return { peer: { address: this.wire.peerAddress, protocol: 'imap' }, ...this.wire.tlsChannel() };
+  }
+
+  get off(): ReadonlySet<string> {
+    return this.#off;
+  }
+
   get capabilities(): readonly string[] {
     return advertisedNames({
       isLoggedIn: this.#state.kind !== 'not-authenticated',
       isSecure: this.wire.isSecure(),
       mayLogin: this.mayLogin,
       maxMessageBytes: this.deps.config.maxLiteralBytes,
+      mechanisms:
+        this.mayLogin && this.#state.kind === 'not-authenticated' ? this.deps.sasl.names(this.saslChannel) : [],
+      off: this.#off,
     });
   }
 
   authenticate(mailbox: Mailbox): void {
     this.#state = { kind: 'authenticated', mailbox };
+    this.#off = new Set([...this.#off, ...this.deps.capabilitiesOff(mailbox.ref)]);
     this.wire.loggedIn();
   }
 
@@ -231,4 +247,8 @@ export class Session implements Disposable {
     }
     out.write(text);
   }
+}
+
+function offByConfig({ config }: SessionDeps): ReadonlySet<string> {
+  return new Set(config.disabledCapabilities.map((name) => name.toUpperCase()));
 }

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import type { LoginLimits } from '../../src/accounts/login.ts';
+import type { LoginLimits } from '../../src/accounts/login-turns.ts';
 import { CHEAP_ARGON2, deletion, madeDomain, openFixture } from './fixture.ts';
 
 const peer = { address: '192.0.2.1' };

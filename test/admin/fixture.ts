@@ -80,6 +80,7 @@ export async function openAdmin(overrides: Partial<AdminContext> = {}): Promise<
       health: health.report(),
     }),
     reloadTls: () => undefined,
+    capabilityNames: ['QRESYNC', 'CONDSTORE'],
     defaultKey: LOCAL_KEY,
     ...overrides,
   };

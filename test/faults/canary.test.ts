@@ -53,6 +53,7 @@ const words = {
   badCommand: freshWord(),
   unknownFolder: freshWord(),
   clientId: freshWord(),
+  appPassword: freshWord(),
 };
 
 function encodedWord(text: string): string {
@@ -192,6 +193,8 @@ async function setUp(server: TestServer): Promise<void> {
     [['mailbox', 'create', `${words.local}@${DOMAIN}`, '--name', words.displayName], `${words.password}\n`],
     [['mailbox', 'create', `${words.pairLocal}@${DOMAIN}`, '--key-pair', '--no-password'], ''],
     [['alias', 'create', `${words.alias}@${DOMAIN}`, `${words.local}@${DOMAIN}`], ''],
+    [['mailbox', 'app-password', 'create', `${words.local}@${DOMAIN}`, words.appPassword], ''],
+    [['mailbox', 'app-password', 'list', `${words.local}@${DOMAIN}`], ''],
     [['mailbox', 'list'], ''],
     [['alias', 'list'], ''],
     [['org', 'list'], ''],

@@ -27,6 +27,7 @@ import { Adoption } from '../../src/jobs/adoption.ts';
 import { Mailboxes } from '../../src/mailbox/mailboxes.ts';
 import { Health } from '../../src/observe/health.ts';
 import type { Logger } from '../../src/observe/logger.ts';
+import { Sasl } from '../../src/sasl/mechanisms.ts';
 import { createSmtpListeners } from '../../src/smtp/listener.ts';
 import { CREDENTIALS, KmsServer, REGION, type KmsKey } from '../support/kms-server.ts';
 import { ImapClient, SmtpClient } from '../support/wire.ts';
@@ -125,6 +126,8 @@ export async function keyWorld(provider: 'local' | 'aws'): Promise<KeyWorld> {
     hostname,
     tls,
     login: accounts.logins,
+    sasl: new Sasl(accounts),
+    capabilitiesOff: () => [],
     mailboxes,
     logger: QUIET,
     heldOutputGraceMs: HELD_OUTPUT_GRACE_MS,

@@ -9,7 +9,9 @@ import { makeSelfSigned } from '../../src/config/self-signed.ts';
 import { configSchema, type Config } from '../../src/config/schema.ts';
 import { ServerError } from '../../src/base/errors.ts';
 import { createImapServer } from '../../src/imap/server.ts';
+import type { LoginService } from '../../src/imap/session.ts';
 import type { Logger } from '../../src/observe/logger.ts';
+import { Sasl } from '../../src/sasl/mechanisms.ts';
 import { mailboxWorld, type MailboxWorld } from '../support/mailbox-world.ts';
 
 export const PASSWORD = 'correct horse';
@@ -24,6 +26,8 @@ export type ImapWorld = Readonly<{
   mailboxes: MailboxWorld;
   ports: Readonly<{ imap: number; imaps: number }>;
   log: string[];
+  /** By mailbox: what is switched off from the next login on. */
+  capabilitiesOff: Map<string, readonly string[]>;
   /** A user with a mailbox of its own. */
   addUser(): Promise<Readonly<{ name: string; ref: MailboxRef }>>;
   /** A logged-in client of a new user, or of `name`. */
@@ -41,23 +45,28 @@ export async function imapWorld(directory: string, options: Partial<Config['imap
   const mailboxes = await mailboxWorld(folder);
   const users = new Map<string, MailboxRef>();
   const log: string[] = [];
+  const capabilitiesOff = new Map<string, readonly string[]>();
   const defaults = (configSchema.parse({ data: {}, tls: {}, server: {} }) as Config).imap;
   const listen = [{ host: '127.0.0.1', port: 0 }];
+  const login: LoginService = {
+    login: async (name, password) => {
+      if (name === 'kms-away') {
+        throw new ServerError('key-unavailable', {
+          clientText: 'The key service cannot be reached, try again later',
+        });
+      }
+      const ref = users.get(name);
+      if (!ref || password !== PASSWORD) return { kind: 'refused' };
+      return { kind: 'ok', ref, username: name, isCurrent: () => true };
+    },
+  };
   const server = createImapServer({
     config: { ...defaults, listen, listenTls: listen, allowCleartextLogin: true, ...options },
     hostname: 'mail.example.test',
     tls: { key: certificate.keyPem, cert: certificate.certificatePem, minimumVersion: 'TLSv1.2' },
-    login: {
-      login: async (name, password) => {
-        if (name === 'kms-away') {
-          throw new ServerError('key-unavailable', {
-            clientText: 'The key service cannot be reached, try again later',
-          });
-        }
-        const ref = users.get(name);
-        return ref && password === PASSWORD ? { kind: 'ok', ref, isCurrent: () => true } : { kind: 'refused' };
-      },
-    },
+    login,
+    sasl: new Sasl({ logins: login }),
+    capabilitiesOff: ({ mailbox }) => capabilitiesOff.get(mailbox) ?? [],
     mailboxes: mailboxes.mailboxes,
     logger: recordingLogger(log),
   });
@@ -69,6 +78,7 @@ export async function imapWorld(directory: string, options: Partial<Config['imap
     mailboxes,
     ports,
     log,
+    capabilitiesOff,
     addUser: async () => {
       const name = `user${String(users.size + 1)}`;
       const ref = await mailboxes.addMailbox();

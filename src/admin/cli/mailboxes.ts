@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { InvalidArgumentError, type Command } from 'commander';
 import type { OperationAnswer } from '../operations.ts';
+import { addAppPasswordCommands } from './app-passwords.ts';
 import { examples, receiptLines } from './organizations.ts';
 import { openSession, type Session } from './session.ts';
 import { confirmLoss, newPassword, table, timeText, type Terminal } from './terminal.ts';
@@ -93,6 +94,8 @@ export function addMailboxCommands(program: Command, terminal: Terminal): void {
       const session = await openSession(command, terminal);
       session.print(await session.ask('mailbox.resume', { address }), () => `Resumed ${address}.\n`);
     });
+
+  addAppPasswordCommands(mailbox, terminal);
 
   mailbox
     .command('quota')

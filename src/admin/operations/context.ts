@@ -60,6 +60,8 @@ export type AdminContext = Readonly<{
   closeIdleMailboxes(): Promise<number>;
   /** What a mailbox holds. */
   usageOf(ref: MailboxRef): Promise<Readonly<{ sizeBytes: number; messagesCount: number }>>;
+  /** Names that a mailbox may have switched off. */
+  capabilityNames: readonly string[];
   receipts: Receipts;
   keyJobs: KeyJobs;
   resolver: Pick<Resolver, 'resolve'>;

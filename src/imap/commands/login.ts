@@ -1,17 +1,18 @@
 /**
- * STARTTLS, LOGIN, AUTHENTICATE PLAIN. RFC 9051 §6.2; RFC 4616; RFC 4959. Called by dispatch.ts.
+ * STARTTLS, LOGIN, AUTHENTICATE by a mechanism of sasl/. RFC 9051 §6.2; RFC 4959. Called by dispatch.ts.
  *
  * I1  Unknown users and wrong passwords get one answer; a key that cannot be had gets another, so that clients do not
  *     throw good passwords away.
  */
+import type { LoggedIn } from '../../accounts/login-account.ts';
 import { bad, no, ok, type Answer } from '../answer.ts';
-import { SyntaxFault } from '../proto/codes.ts';
 import { decodeSaslLine, type LoginCommand } from '../proto/commands/login.ts';
 import * as print from '../proto/responses.ts';
 import type { Session } from '../session.ts';
 
 const MAX_FAILED_LOGINS_COUNT = 5;
-const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+/** No mechanism takes more. */
+const MAX_STEPS_COUNT = 8;
 
 /** The handshake follows the tagged line. RFC 9051 §6.2.1. */
 export function startTls(session: Session): Answer {
@@ -32,48 +33,53 @@ export async function authenticate(
 ): Promise<Answer> {
   const disabled = loginDisabled(session);
   if (disabled) return disabled;
-  if (command.mechanism !== 'PLAIN') return no('The mechanism is not supported', 'CANNOT');
+  const isOff = session.off.has(`AUTH=${command.mechanism}`) || session.off.has('AUTH=');
+  const exchange = isOff ? null : session.deps.sasl.begin(command.mechanism, session.saslChannel);
+  if (!exchange) return no('The mechanism is not supported', 'CANNOT');
   let response = command.initialResponse;
-  if (response === null) {
-    session.out.write(print.continuationLine(''));
-    const line = await session.wire.readLine();
-    response = line === null ? null : decodeSaslLine(line);
-    if (response === null) return bad('Authentication cancelled');
+  for (let steps = 0; steps < MAX_STEPS_COUNT; steps += 1) {
+    const step = await exchange.respond(response, session.signal);
+    switch (step.kind) {
+      case 'ok':
+        return begin(session, step.login);
+      case 'refused':
+        return refused(session);
+      case 'not-authorized':
+        return no('Nobody may act for somebody else', 'AUTHORIZATIONFAILED');
+      case 'malformed':
+        return bad(step.text);
+      case 'challenge': {
+        session.out.write(print.continuationLine(step.bytes.toString('base64')));
+        const line = await session.wire.readLine();
+        response = line === null ? null : decodeSaslLine(line);
+        if (response === null) return bad('Authentication cancelled');
+      }
+    }
   }
-  const { user, password } = plainCredentials(response);
-  return logIn(session, user, password);
+  return bad('The authentication does not end');
 }
 
 function loginDisabled(session: Session): Answer | null {
   return session.mayLogin ? null : no('Start TLS before you log in', 'PRIVACYREQUIRED');
 }
 
-/** authzid NUL authcid NUL password. RFC 4616 §2. Throws SyntaxFault. */
-function plainCredentials(response: Buffer): { user: string; password: string } {
-  let parts: string[];
-  try {
-    parts = utf8.decode(response).split('\0');
-  } catch {
-    throw new SyntaxFault('The authentication response is not UTF-8');
-  }
-  const [onBehalfOf, user, password] = parts;
-  if (parts.length !== 3 || !user || !password) throw new SyntaxFault('The authentication response is malformed');
-  if (onBehalfOf !== '' && onBehalfOf !== user) {
-    throw new SyntaxFault('Nobody may act for somebody else', { status: 'NO', code: 'AUTHORIZATIONFAILED' });
-  }
-  return { user, password };
-}
-
 async function logIn(session: Session, user: string, password: string): Promise<Answer> {
-  const { deps, wire, logger, signal } = session;
+  const { deps, wire, signal } = session;
   const peer = { address: wire.peerAddress, protocol: 'imap' };
   const result = await deps.login.login(user, password, peer, signal);
-  if (result.kind === 'refused') {
-    session.failedLoginsCount += 1;
-    logger.info('login refused', { peer: wire.peerAddress });
-    if (session.failedLoginsCount >= MAX_FAILED_LOGINS_COUNT) session.bye('Too many failed logins');
-    return no('The user name or password is wrong', 'AUTHENTICATIONFAILED');
-  }
+  return result.kind === 'ok' ? begin(session, result) : refused(session);
+}
+
+function refused(session: Session): Answer {
+  session.failedLoginsCount += 1;
+  session.logger.info('login refused', { peer: session.wire.peerAddress });
+  if (session.failedLoginsCount >= MAX_FAILED_LOGINS_COUNT) session.bye('Too many failed logins');
+  return no('The user name or password is wrong', 'AUTHENTICATIONFAILED');
+}
+
+/** The session of a login that was verified. */
+async function begin(session: Session, result: LoggedIn): Promise<Answer> {
+  const { deps, wire, logger, signal } = session;
   const principal = { protocol: 'imap', name: result.ref.mailbox, session: wire.id };
   const mailbox = await deps.mailboxes.open(result.ref, principal, signal);
   if (signal.aborted || session.state.kind !== 'not-authenticated') {

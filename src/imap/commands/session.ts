@@ -20,7 +20,7 @@ export function identify(session: Session): Answer {
 /** RFC 9051 §6.3.1. */
 export function enable(session: Session, command: Extract<SessionCommand, { kind: 'enable' }>): Answer {
   const hadCondStore = session.enabled.condStore;
-  const names = enableExtensions(session.enabled, command.extensions);
+  const names = enableExtensions(session.enabled, command.extensions, session.off);
   session.out.write(print.enabledLine(names));
   const { state } = session;
   if (!hadCondStore && session.enabled.condStore && state.kind === 'selected') {
