@@ -81,7 +81,7 @@ const EXTENSIONS: readonly Extension[] = [
     name: 'APPENDLIMIT=',
     source: 'RFC 7889',
     isAdvertised: loggedIn,
-    values: ({ maxMessageBytes }) => [String(maxMessageBytes)],
+    values: ({ maxMessageBytes }) => [String(maxMessageBytes)], // RFC 7889 §3: the limit stands in the name
   },
   {
     name: 'CONDSTORE',
