@@ -12,7 +12,7 @@ const FLOORS: readonly (readonly string[])[] = [
   ['keys'],
   ['store', 'accounts'],
   ['mailbox', 'queue', 'sasl'],
-  ['delivery', 'backup'],
+  ['delivery', 'backup', 'moving'],
   ['imap', 'smtp', 'outbound', 'gateway', 'admin', 'jobs'],
   ['main.ts', 'app.ts', 'gateway-app.ts', 'serving.ts'],
 ];
@@ -28,6 +28,7 @@ const FENCES: readonly Fence[] = [
   { imports: /^zod$/, inside: /^(config|admin)\// },
   { imports: /^(jose|@mongodb-js\/saslprep)$/, inside: /^accounts\// },
   { imports: /^smol-toml$/, inside: /^config\// },
+  { imports: /^(imapflow|yauzl|yazl)(\/|$)/, inside: /^moving\// },
   { imports: /^commander$/, inside: /^(main\.ts$|admin\/)/ },
   // The text of the protocol is pure: values in, values out.
   {

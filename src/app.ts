@@ -49,6 +49,7 @@ import { remindOfBackup } from './keys/providers/keyring-backup.ts';
 import { KeyringLock } from './keys/providers/keyring-lock.ts';
 import { LocalKeyring } from './keys/providers/local-keyring.ts';
 import { VaultTransit } from './keys/providers/vault-transit.ts';
+import { ImportRuns } from './mailbox/imports.ts';
 import { Mailboxes } from './mailbox/mailboxes.ts';
 import { Health } from './observe/health.ts';
 import type { Logger } from './observe/logger.ts';
@@ -182,6 +183,8 @@ async function startServer(config: Config, running: AsyncDisposableStack, observ
       closeIdleMailboxes: () => mailboxes.closeIdle(),
       usageOf: (ref) => mailboxes.usage(ref),
       capabilityNames: imap.capabilityNames,
+      openMailbox: (ref, signal) => mailboxes.open(ref, { protocol: 'admin' }, signal),
+      imports: new ImportRuns(() => performance.now()),
       receipts,
       keyJobs,
       resolver,

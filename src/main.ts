@@ -15,6 +15,7 @@ type InitOptions = Readonly<{ demo?: boolean; users?: number; password?: string;
 
 const terminal: Terminal = {
   input: process.stdin,
+  showsProgress: process.stderr.isTTY,
   write: (text) => {
     process.stdout.write(text);
   },

@@ -9,7 +9,9 @@ import { cacheOperations } from './operations/caches.ts';
 import { dkimOperations } from './operations/dkim.ts';
 import { domainOperations } from './operations/domains.ts';
 import { gatewayOperations } from './operations/gateways.ts';
+import { exportOperations } from './operations/exports.ts';
 import { grantOperations } from './operations/grants.ts';
+import { importOperations } from './operations/imports.ts';
 import { keyChangeOperations } from './operations/key-changes.ts';
 import { keyOperations } from './operations/keys.ts';
 import { keyringOperations } from './operations/keyring.ts';
@@ -26,6 +28,8 @@ export const operations = {
   ...dkimOperations,
   ...mailboxOperations,
   ...appPasswordOperations,
+  ...importOperations,
+  ...exportOperations,
   ...keyOperations,
   ...keyChangeOperations,
   ...grantOperations,

@@ -10,16 +10,21 @@
  */
 import { chmodSync, lstatSync, unlinkSync } from 'node:fs';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { pipeline } from 'node:stream/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { z } from 'zod';
 import { ServerError, type ErrorCode } from '../base/errors.ts';
 import type { Logger } from '../observe/logger.ts';
 import { operations, type OperationName } from './operations.ts';
 import type { AdminContext, Operation } from './operations/context.ts';
-import { OPERATION_PATH, type AdminFailure } from './protocol.ts';
+import { importBatch } from './operations/imports.ts';
+import { exportFrames, exportRequest } from './operations/exports.ts';
+import { EXPORT_MESSAGES, FRAMES_TYPE, IMPORT_BATCH, OPERATION_PATH, type AdminFailure } from './protocol.ts';
 
 const BODY_MAX_BYTES = 1024 * 1024;
-const REQUEST_TIMEOUT_MS = 10_000;
+/** A request's JSON must be here within the first, a batch of messages within the second. */
+const JSON_TIMEOUT_MS = 10_000;
+const FRAMES_TIMEOUT_MS = 600_000;
 const CONNECTIONS_MAX_COUNT = 64;
 const CLOSE_GRACE_MS = 5000;
 
@@ -49,7 +54,7 @@ export class AdminServer {
   constructor(context: AdminContext, logger: Logger) {
     this.#context = context;
     this.#logger = logger;
-    this.#http = createServer({ requestTimeout: REQUEST_TIMEOUT_MS }, (request, response) => {
+    this.#http = createServer({ requestTimeout: FRAMES_TIMEOUT_MS }, (request, response) => {
       const serving = this.#serve(request, response).finally(() => this.#underWay.delete(serving));
       this.#underWay.add(serving);
     });
@@ -85,8 +90,7 @@ export class AdminServer {
     let outcome = 'ok';
     try {
       if (name === null) throw new ServerError('not-found', { clientText: 'There is no such operation.' });
-      const body = await readJson(request);
-      await send(response, 200, { answer: await this.#run(name, body) });
+      await this.#answer(name, request, response);
     } catch (error) {
       const failure = failureOf(error);
       outcome = failure.code;
@@ -97,11 +101,23 @@ export class AdminServer {
     this.#logger.info('admin request', { operation: name, outcome, durationMs });
   }
 
+  async #answer(name: RequestName, request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const { signal } = this.#closing;
+    if (name === EXPORT_MESSAGES) {
+      const frames = exportFrames(checkedInput(exportRequest, await readJson(request)), this.#context, signal);
+      await sendFrames(response, frames);
+      return;
+    }
+    const answer =
+      name === IMPORT_BATCH
+        ? await importBatch(request as AsyncIterable<Buffer>, this.#context, signal)
+        : await this.#run(name, await readJson(request));
+    await send(response, 200, { answer });
+  }
+
   async #run(name: OperationName, body: unknown): Promise<unknown> {
     const { input, run } = operations[name] as Operation<z.ZodType, unknown>;
-    const checked = input.safeParse(body);
-    if (!checked.success) throw new ServerError('invalid-argument', { clientText: inputFault(checked.error) });
-    return run(checked.data, this.#context, this.#closing.signal);
+    return run(checkedInput(input, body), this.#context, this.#closing.signal);
   }
 }
 
@@ -114,26 +130,40 @@ function removeStaleSocket(socketFile: string): void {
   unlinkSync(socketFile);
 }
 
-function operationName(request: IncomingMessage): OperationName | null {
+type RequestName = OperationName | typeof IMPORT_BATCH | typeof EXPORT_MESSAGES;
+
+function operationName(request: IncomingMessage): RequestName | null {
   const { method, url = '' } = request;
   const name = method === 'POST' && url.startsWith(OPERATION_PATH) ? url.slice(OPERATION_PATH.length) : '';
+  if (name === IMPORT_BATCH || name === EXPORT_MESSAGES) return name;
   return Object.hasOwn(operations, name) ? (name as OperationName) : null;
 }
 
 async function readJson(request: IncomingMessage): Promise<unknown> {
   const chunks: Buffer[] = [];
   let sizeBytes = 0;
-  for await (const chunk of request as AsyncIterable<Buffer>) {
-    sizeBytes += chunk.length;
-    if (sizeBytes > BODY_MAX_BYTES)
-      throw new ServerError('limit-exceeded', { clientText: 'The request is too large.' });
-    chunks.push(chunk);
+  const tooLate = setTimeout(() => request.destroy(), JSON_TIMEOUT_MS);
+  try {
+    for await (const chunk of request as AsyncIterable<Buffer>) {
+      sizeBytes += chunk.length;
+      if (sizeBytes > BODY_MAX_BYTES)
+        throw new ServerError('limit-exceeded', { clientText: 'The request is too large.' });
+      chunks.push(chunk);
+    }
+  } finally {
+    clearTimeout(tooLate);
   }
   try {
     return JSON.parse(Buffer.concat(chunks).toString('utf8'));
   } catch {
     throw new ServerError('invalid-argument', { clientText: 'The request is not JSON.' });
   }
+}
+
+function checkedInput<Schema extends z.ZodType>(schema: Schema, body: unknown): z.output<Schema> {
+  const checked = schema.safeParse(body);
+  if (!checked.success) throw new ServerError('invalid-argument', { clientText: inputFault(checked.error) });
+  return checked.data;
 }
 
 /** Names the members at fault without quoting their values, which may be passwords. */
@@ -152,7 +182,7 @@ function failureOf(error: unknown): AdminFailure {
 function send(response: ServerResponse, status: number, body: unknown): Promise<void> {
   const text = JSON.stringify(body);
   return new Promise((resolve) => {
-    if (response.closed) {
+    if (response.closed || response.destroyed) {
       resolve();
       return;
     }
@@ -160,4 +190,17 @@ function send(response: ServerResponse, status: number, body: unknown): Promise<
     response.writeHead(status, { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) });
     response.end(text);
   });
+}
+
+/** Sends frames as they come; what fails before the first one is an answer like any other, and later cuts the stream. */
+async function sendFrames(response: ServerResponse, frames: AsyncGenerator<Buffer>): Promise<void> {
+  const first = await frames.next();
+  response.writeHead(200, { 'content-type': FRAMES_TYPE });
+  try {
+    if (first.done !== true) response.write(first.value);
+    await pipeline(frames, response);
+  } catch (error) {
+    response.destroy();
+    throw error;
+  }
 }

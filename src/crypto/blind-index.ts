@@ -1,5 +1,5 @@
 /**
- * Blind indexes: what a folder name, keyword or address is looked up by, without storing it.
+ * Blind indexes: what a folder name, keyword, address or imported message is looked up by, without storing it.
  *
  * B1  Equal texts in one scope have equal indexes; in two scopes, or under two keys, unrelated ones.
  * B2  Nothing else that is stored is a function of content alone: a thief can try names only with the key.
@@ -7,7 +7,8 @@
  * Format: README.md, Blind indexes.
  * The caller folds the text first (NFC, case, A-labels), since bytes that differ are different names here.
  *
- * Called by accounts/ and gateway/ for addresses, by store/ for folders and keywords.
+ * Called by accounts/ and gateway/ for addresses, by mailbox/ for folders and keywords, and under a key of their own for
+ * imports.
  */
 import { createHmac } from 'node:crypto';
 import type { MailboxId, OrganizationId } from '../base/ids.ts';
@@ -16,7 +17,11 @@ import { canonicalBytes, NO_SUITE, type ContextField } from './context.ts';
 import type { SecretBytes } from './secret-bytes.ts';
 
 type BlindIndexContext =
-  | Readonly<{ kind: 'folder' | 'keyword'; organization: OrganizationId; mailbox: MailboxId }>
+  | Readonly<{
+      kind: 'folder' | 'keyword' | 'import-content' | 'import-source';
+      organization: OrganizationId;
+      mailbox: MailboxId;
+    }>
   | Readonly<{ kind: 'address-local'; organization: OrganizationId; domain: string }>
   | Readonly<{ kind: 'gateway-recipient'; domain: string }>;
 
@@ -40,6 +45,8 @@ function indexed(context: BlindIndexContext): [kind: string, fields: ContextFiel
   switch (context.kind) {
     case 'folder':
     case 'keyword':
+    case 'import-content':
+    case 'import-source':
       return [`index-${context.kind}`, [context.organization, context.mailbox]];
     case 'address-local':
       return ['index-address', [context.organization, context.domain]];

@@ -30,6 +30,7 @@ export type RecordContext =
   | (UnderMailboxKey & Readonly<{ kind: 'folder-name'; folder: FolderId }>)
   | (UnderMailboxKey & Readonly<{ kind: 'subscription'; index: Uint8Array }>)
   | (UnderMailboxKey & Readonly<{ kind: 'keyword-name'; keyword: number }>)
+  | (UnderMailboxKey & Readonly<{ kind: 'import-key' }>)
   | (UnderDirectoryKey & Readonly<{ kind: 'organization-name' }>)
   | (UnderDirectoryKey & Readonly<{ kind: 'mailbox-profile'; mailbox: MailboxId }>)
   | (UnderDirectoryKey & Readonly<{ kind: 'credential' | 'scram'; mailbox: MailboxId }>)
@@ -106,6 +107,8 @@ function contextFields(context: Context): ContextField[] {
       return [...mailboxFields(context), context.index];
     case 'keyword-name':
       return [...mailboxFields(context), { u32: context.keyword }];
+    case 'import-key':
+      return mailboxFields(context);
     case 'organization-name':
       return [context.organization, { u32: context.epoch }];
     case 'mailbox-profile':

@@ -126,13 +126,15 @@ export async function appendMessages(
   target: Readonly<{
     folder: FolderId;
     messages: readonly Readonly<{ prepared: PreparedMessage; flags: readonly string[] }>[];
+    /** Runs in the transaction that gives the rows. */
+    note?: (uids: readonly Uid[]) => void;
   }>,
   signal?: AbortSignal,
 ): Promise<AppendedMessages> {
-  const { folder, messages } = target;
+  const { folder, messages, note } = target;
   try {
     const done = await withKeys(session, { purpose: 'append', signal }, async (ring) =>
-      session.store.messages.append(folder, await sealRows(session, messages, ring), session.quota()),
+      session.store.messages.append(folder, await sealRows(session, messages, ring), session.quota(), note),
     );
     if (!done) throw noSuchFolder();
     session.notifier.notify({ folder, highestModSeq: done.highestModSeq });

@@ -15,6 +15,7 @@ import type { FolderRow, NewFolder, SealedName } from '../store/folders.ts';
 import { move } from './copy-move.ts';
 import { expunge } from './expunge.ts';
 import { noSuchFolder } from './faults.ts';
+import { resealedImportKey } from './import-key.ts';
 import { resealedKeyword } from './keyword-names.ts';
 import type { Folder, FolderStatus, SpecialUse } from './model.ts';
 import { withKeys, type KeyRing, type MailboxSession } from './session.ts';
@@ -190,6 +191,7 @@ export async function goOverTo(session: MailboxSession, to: Current, ring: KeyRi
     folder: (row) => sealedName(session, to, { id: row.id, name: openName(session, row, ring.of(row.epoch)) }),
     subscription: (row) => sealedSubscription(session, to, openSubscription(session, row, ring.of(row.epoch))),
     keyword: (row) => resealedKeyword(session, row, { from: ring.of(row.epoch), to }),
+    importKey: (sealed) => resealedImportKey(session, sealed, { from: ring.of(sealed.epoch), to }),
   });
 }
 

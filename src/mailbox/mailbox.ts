@@ -30,6 +30,16 @@ import {
   unsubscribe,
 } from './folders.ts';
 import { Handover } from './handover.ts';
+import {
+  claimKnown,
+  importMessages,
+  readImported,
+  type ImportedContent,
+  type ImportMessage,
+  type ImportOutcome,
+  type ImportRun,
+  type SourceMessage,
+} from './imports.ts';
 import { openKeywords } from './keyword-names.ts';
 import type {
   CopyResult,
@@ -233,6 +243,35 @@ export class Mailbox implements Disposable {
   /** Opens every message and notes what does not open. Throws ServerError 'key-*', 'storage-*'. */
   openEverything(request: ScrubRequest, signal?: AbortSignal): Promise<ScrubResult> {
     return openEverything(this.#session, request, signal);
+  }
+
+  /** For each message of an import's source the note of what it became before, or null. */
+  claimKnown(
+    run: ImportRun,
+    messages: readonly SourceMessage[],
+    signal?: AbortSignal,
+  ): Promise<readonly (number | null)[]> {
+    return claimKnown(this.#session, run, messages, signal);
+  }
+
+  importMessages(
+    run: ImportRun,
+    batch: Readonly<{ folder: Folder; messages: readonly ImportMessage[]; requireCurrent(): void }>,
+    signal?: AbortSignal,
+  ): Promise<readonly ImportOutcome[]> {
+    return importMessages(this.#session, run, batch, signal);
+  }
+
+  readImported(
+    of: Readonly<{ folder: string; ids: readonly number[] }>,
+    signal?: AbortSignal,
+  ): Promise<readonly ImportedContent[]> {
+    return readImported(this.#session, of, signal);
+  }
+
+  /** Forgets what imports took in; gives the number of messages. The messages stay. */
+  forgetImports(): Promise<number> {
+    return this.#session.store.imports.forget();
   }
 
   /** Calls `listener` after each change of the folder until disposed. */

@@ -11,6 +11,7 @@
 import { folderId, modSeq, type Epoch, type FolderId, type ModSeq } from '../base/ids.ts';
 import type { Database } from '../db/database.ts';
 import { currentEpoch, goOverTo, requireEpoch } from './epoch.ts';
+import { resealImportKey, type SealedImportKey } from './imports.ts';
 
 /** A name as it lies on disk: its blind index and its sealed record. */
 export type SealedName = Readonly<{ nameIndex: Uint8Array; sealedName: Uint8Array; epoch: Epoch }>;
@@ -37,11 +38,12 @@ export type NewFolder = Readonly<{
 export type KeywordRow = SealedName & Readonly<{ bit: number }>;
 /** A name to look up: the epoch is that of the key that made the index. */
 type NameLookup = Pick<SealedName, 'nameIndex' | 'epoch'>;
-/** Each name as it is under another epoch. */
+/** Each name, and the import key, as it is under another epoch. */
 type Resealing = Readonly<{
   folder(row: FolderRow): SealedName;
   subscription(row: SealedName): SealedName;
   keyword(row: KeywordRow): SealedName;
+  importKey(sealed: SealedImportKey): SealedImportKey;
 }>;
 
 type FolderRecord = Readonly<{
@@ -234,6 +236,7 @@ export class FolderStore {
           .prepare('UPDATE keywords SET epoch = ?, name_index = ?, sealed_name = ? WHERE bit = ?')
           .run(next, nameIndex, sealedName, row.bit);
       }
+      resealImportKey(this.#database, (sealed) => resealing.importKey(sealed));
       goOverTo(this.#database, next);
     });
     await this.#database.durable();

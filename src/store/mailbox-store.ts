@@ -13,6 +13,7 @@ import { BodyStore } from './bodies.ts';
 import { DamageList } from './damages.ts';
 import { examineMailbox, type MailboxPlace } from './examine.ts';
 import { FolderStore } from './folders.ts';
+import { ImportStore } from './imports.ts';
 import { MessageKeyStore } from './message-keys.ts';
 import { mendMailbox } from './mend.ts';
 import { MessageStore } from './messages.ts';
@@ -36,6 +37,7 @@ export class MailboxStore {
   readonly bodies: BodyStore;
   readonly waiting: WaitingStore;
   readonly damages: DamageList;
+  readonly imports: ImportStore;
   readonly #database: Database;
   readonly #place: MailboxPlace;
 
@@ -48,6 +50,7 @@ export class MailboxStore {
     this.messages = new MessageStore(database, bodies);
     this.messageKeys = new MessageKeyStore(database);
     this.waiting = new WaitingStore(database, bodies);
+    this.imports = new ImportStore(database);
   }
 
   /** Opens the mailbox in `directory`, making it when it is new. Throws ServerError 'storage-failed'. */

@@ -56,11 +56,15 @@ export class MessageStore extends MessageRows {
     this.#bodies = bodies;
   }
 
-  /** Inserts messages in one transaction. Null when the folder is gone. Throws EpochMoved, ServerError 'over-quota'. */
+  /**
+   * Inserts messages in one transaction, and runs `note` in it. Null when the folder is gone.
+   * Throws EpochMoved, ServerError 'over-quota'.
+   */
   async append(
     folder: FolderId,
     rows: readonly NewMessageRow[],
     quota: Quota | null,
+    note?: (uids: readonly Uid[]) => void,
   ): Promise<(FolderState & { uids: Uid[] }) | null> {
     const done = this.#database.transaction(() => {
       requireEpoch(this.#database, ...rows);
@@ -77,6 +81,7 @@ export class MessageStore extends MessageRows {
       });
       this.#count(folder, { rows, sign: 1 });
       this.#advance(folder, { modSeq: seq, uidNext: state.uidNext + rows.length });
+      note?.(uids);
       return { uidValidity: state.uidValidity, uidNext: state.uidNext + rows.length, highestModSeq: seq, uids };
     });
     if (done) await this.#database.durable();

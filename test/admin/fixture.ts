@@ -9,6 +9,7 @@ import { AdminServer } from '../../src/admin/server.ts';
 import { Checkpointer } from '../../src/db/checkpointer.ts';
 import { KeyJobs } from '../../src/jobs/key-jobs.ts';
 import { KeyringLock } from '../../src/keys/providers/keyring-lock.ts';
+import { ImportRuns } from '../../src/mailbox/imports.ts';
 import { Mailboxes } from '../../src/mailbox/mailboxes.ts';
 import { Health } from '../../src/observe/health.ts';
 import type { Logger } from '../../src/observe/logger.ts';
@@ -69,6 +70,8 @@ export async function openAdmin(overrides: Partial<AdminContext> = {}): Promise<
     endSessions: ({ mailbox }, text) => void ended.push(`${mailbox ?? 'organization'}: ${text}`),
     closeIdleMailboxes: () => Promise.resolve(3),
     usageOf: (ref) => mailboxes.usage(ref),
+    openMailbox: (ref, signal) => mailboxes.open(ref, { protocol: 'admin' }, signal),
+    imports: new ImportRuns(() => base.nowMs),
     receipts: new Receipts(join(base.folder, 'receipts'), () => base.nowMs),
     eraseFiles: (ref) => Promise.resolve(void erased.push(ref.mailbox)),
     state: () => ({

@@ -54,6 +54,9 @@ const words = {
   unknownFolder: freshWord(),
   clientId: freshWord(),
   appPassword: freshWord(),
+  importedSubject: freshWord(),
+  importedFolder: freshWord(),
+  importedKeyword: freshWord(),
 };
 
 function encodedWord(text: string): string {
@@ -164,6 +167,7 @@ test(
     await setUp(server);
     await mailIn(server);
     await useImap(server);
+    await importMail(server);
     const all = Object.values(words);
     const folders = [server.directory];
     expect(filesUnder([server.data]).some((file) => file.includes('/blobs/'))).toBe(true);
@@ -269,6 +273,21 @@ async function useImap(server: TestServer): Promise<void> {
   await imap.ok(`RENAME "${words.folder}" "${words.renamed}"`);
   await imap.ok('LIST "" "*"');
   await imap.ok('LOGOUT');
+}
+
+/** The archive lies elsewhere: it is the operator's. */
+async function importMail(server: TestServer): Promise<void> {
+  const folder = mkdtempSync(join(tmpdir(), 'sealpost-archive-'));
+  onTestFinished(() => {
+    rmSync(folder, { recursive: true });
+  });
+  const message = `X-Keywords: ${words.importedKeyword}\nSubject: ${words.importedSubject}\n\n${words.body}\n`;
+  writeFileSync(join(folder, words.importedFolder), `From a@b Mon Sep 12 10:00:00 2022\n${message}\n`.repeat(3));
+  for (const storedCount of [3, 0]) {
+    const { code, out } = await server.run(['import', 'mbox', `${words.local}@${DOMAIN}`, folder, '--json']);
+    expect(code).toBe(0);
+    expect(JSON.parse(out)).toMatchObject({ folders: [{ folder: words.importedFolder, storedCount, equalCount: 3 }] });
+  }
 }
 
 /** Files that the process made outside `directory`. */

@@ -59,9 +59,15 @@ beforeEach(async () => {
   await store.messages.append(folder, [message(ONE), message(ONE), message(ONE)], null);
 });
 
+const resealedKey = ({ sealedKey }: { sealedKey: Uint8Array }) => ({ epoch: TWO, sealedKey });
 function goOver(): Promise<void> {
   const resealed = (row: { sealedName: Uint8Array }) => named(Buffer.from(row.sealedName).toString(), TWO);
-  return store.folders.goOver(TWO, { folder: resealed, subscription: resealed, keyword: resealed });
+  return store.folders.goOver(TWO, {
+    folder: resealed,
+    subscription: resealed,
+    keyword: resealed,
+    importKey: resealedKey,
+  });
 }
 const rows = () => store.messageKeys.rowsAfter({ folder: 0, uid: 0 });
 
@@ -82,9 +88,9 @@ test('E1 what fails while names are sealed anew changes nothing', async () => {
   const fails = (): never => {
     throw new Error('cannot');
   };
-  await expect(store.folders.goOver(TWO, { folder: resealed, subscription: resealed, keyword: fails })).rejects.toThrow(
-    'cannot',
-  );
+  await expect(
+    store.folders.goOver(TWO, { folder: resealed, subscription: resealed, keyword: fails, importKey: resealedKey }),
+  ).rejects.toThrow('cannot');
   expect(store.folders.epoch()).toBe(ONE);
   expect((await store.folders.list()).map((row) => row.epoch)).toEqual([ONE, ONE]);
 });

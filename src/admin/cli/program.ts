@@ -9,7 +9,9 @@ import { addCacheCommands } from './caches.ts';
 import { addDoctorCommand, type ExamineOffline } from './doctor.ts';
 import { addDomainCommands } from './domains.ts';
 import { addGatewayCommands } from './gateways.ts';
+import { addExportCommands } from './exports.ts';
 import { addGrantCommands } from './grants.ts';
+import { addImportCommands } from './imports.ts';
 import { addKeyCommands } from './keys.ts';
 import { addKeyringCommands } from './keyring.ts';
 import { addMailboxCommands } from './mailboxes.ts';
@@ -45,6 +47,8 @@ export function createProgram(terminal: Terminal, offline: OfflineWork = {}): Co
   addOrganizationCommands(program, terminal);
   addDomainCommands(program, terminal);
   addMailboxCommands(program, terminal);
+  addImportCommands(program, terminal);
+  addExportCommands(program, terminal);
   addAliasCommands(program, terminal);
   addPasswordCommands(program, terminal);
   addKeyCommands(program, terminal);

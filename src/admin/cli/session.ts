@@ -10,6 +10,7 @@ export const DEFAULT_CONFIG_FILE = '/etc/sealpost/sealpost.toml';
 
 export type GlobalOptions = Readonly<{ config?: string; socket?: string; json?: boolean }>;
 export type Session = Readonly<{
+  socketFile: string;
   ask<Name extends OperationName>(name: Name, input: OperationInput<Name>): Promise<OperationAnswer<Name>>;
   /** Prints `answer` as one line of JSON with --json, otherwise `text` of it. */
   print<Answer>(answer: Answer, text: (answer: Answer) => string): void;
@@ -20,6 +21,7 @@ export async function openSession(command: Command, terminal: Terminal): Promise
   const options = command.optsWithGlobals<GlobalOptions>();
   const socketFile = options.socket ?? (await configuredSocket(options.config));
   return {
+    socketFile,
     terminal,
     ask: (name, input) => askServer(socketFile, name, input),
     print: (answer, text) => {

@@ -5,7 +5,13 @@ import { AdminRequestError } from '../client.ts';
 
 /** Standard input of a terminal, or of a script. `setRawMode` exists on a terminal only. */
 type Input = AsyncIterable<Buffer | string> & Readonly<{ isTTY?: boolean; setRawMode?(raw: boolean): unknown }>;
-export type Terminal = Readonly<{ input: Input; write(text: string): void; writeError(text: string): void }>;
+export type Terminal = Readonly<{
+  input: Input;
+  write(text: string): void;
+  writeError(text: string): void;
+  /** Standard error is a terminal: progress is shown there. */
+  showsProgress?: boolean;
+}>;
 
 const LINE_MAX_CHARS = 4096;
 const [END_OF_TEXT, END_OF_TRANSMISSION, BACKSPACE, DELETE] = ['\u0003', '\u0004', '\b', '\u007f'];
@@ -41,6 +47,16 @@ export async function newPassword(terminal: Terminal, file: string | undefined):
   if (password !== again)
     throw new AdminRequestError('invalid-argument', 'The two passwords differ. Nothing was changed.');
   return password;
+}
+
+/** A secret for another server: the first line of `file`, or of standard input, or typed without echo. Throws AdminRequestError. */
+export async function readSecret(terminal: Terminal, what: string, file: string | undefined): Promise<string> {
+  if (file !== undefined) return firstLine(readPasswordFile(file));
+  if (terminal.input.isTTY === true) terminal.writeError(`${what}: `);
+  const secret = await readLine(terminal, { echo: false });
+  if (terminal.input.isTTY === true) terminal.writeError('\n');
+  if (secret === '') throw new AdminRequestError('invalid-argument', `${what}: nothing was given.`);
+  return secret;
 }
 
 /** Has the operator type `word` before something is lost for good. Throws AdminRequestError when they do not. */

@@ -14,6 +14,8 @@ import type { KeyChangeState, RootKeyName } from '../../keys/key-changes.ts';
 import type { KeyService } from '../../keys/key-service.ts';
 import type { ProviderKind } from '../../keys/provider.ts';
 import type { KeyringLock } from '../../keys/providers/keyring-lock.ts';
+import type { ImportRuns } from '../../mailbox/imports.ts';
+import type { Mailbox } from '../../mailbox/mailbox.ts';
 import type { Health } from '../../observe/health.ts';
 import type { Receipts } from '../receipts.ts';
 
@@ -62,6 +64,9 @@ export type AdminContext = Readonly<{
   usageOf(ref: MailboxRef): Promise<Readonly<{ sizeBytes: number; messagesCount: number }>>;
   /** Names that a mailbox may have switched off. */
   capabilityNames: readonly string[];
+  /** Opens a mailbox for an operator's command; dispose it when done. */
+  openMailbox(ref: MailboxRef, signal: AbortSignal): Promise<Mailbox>;
+  imports: ImportRuns;
   receipts: Receipts;
   keyJobs: KeyJobs;
   resolver: Pick<Resolver, 'resolve'>;
