@@ -38,6 +38,7 @@ import { Adoption } from './jobs/adoption.ts';
 import { examine } from './jobs/doctor.ts';
 import { KeyJobs } from './jobs/key-jobs.ts';
 import { KeyVerification } from './jobs/key-verification.ts';
+import { Retention } from './jobs/retention.ts';
 import { Scrub } from './jobs/scrub.ts';
 import { Tasks } from './jobs/tasks.ts';
 import { AuditLog } from './keys/audit-log.ts';
@@ -72,6 +73,7 @@ const STOP_GRACE_MS = 10_000;
 const HASH_QUEUE_MAX_COUNT = 1000;
 const ADOPTION_EVERY_MS = 5000;
 const VERIFICATION_EVERY_MS = 10 * 60_000;
+const RETENTION_EVERY_MS = 3_600_000;
 const SCRUB_EVERY_MS = 10 * 60_000;
 const DAY_MS = 86_400_000;
 const DEMO_DOMAIN = 'example.test';
@@ -119,6 +121,7 @@ async function startServer(config: Config, running: AsyncDisposableStack, observ
   const { takeInRest } = collection;
   const keyJobs = new KeyJobs({ organizations, keys, mailboxes, takeInRest, logger });
   running.defer(() => keyJobs.close());
+  running.use(new Retention({ organizations, mailboxes, logger, nowMs: Date.now, everyMs: RETENTION_EVERY_MS }));
   accounts.organizations.recover();
   const receipts = new Receipts(join(config.data.directory, 'receipts'), Date.now);
   const eraseFiles: EraseFiles = (ref) => mailboxes.erase(ref.mailbox);
@@ -185,6 +188,10 @@ async function startServer(config: Config, running: AsyncDisposableStack, observ
       capabilityNames: imap.capabilityNames,
       openMailbox: (ref, signal) => mailboxes.open(ref, { protocol: 'admin' }, signal),
       imports: new ImportRuns(() => performance.now()),
+      undelete: async (ref, sinceMs, signal) => {
+        using mailbox = await mailboxes.open(ref, { protocol: 'admin', name: 'undelete' }, signal);
+        return await mailbox.undelete(sinceMs, signal);
+      },
       receipts,
       keyJobs,
       resolver,
@@ -236,6 +243,7 @@ function openMailboxes(
     checkpointer,
     keys,
     quotaOf: (mailbox) => accounts.mailboxes.quota({ mailbox }),
+    retentionMsOf: (mailbox) => accounts.organizations.retentionMsOf(mailbox),
     onFailure,
   });
   running.defer(() => mailboxes.close());

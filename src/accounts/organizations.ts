@@ -10,9 +10,10 @@
  * Called by admin/ and by the first-run set-up.
  */
 import { ServerError } from '../base/errors.ts';
-import { organizationId, randomHexId, type OrganizationId } from '../base/ids.ts';
+import { mailboxId, organizationId, randomHexId, type MailboxId, type OrganizationId } from '../base/ids.ts';
 import type { RootKeyName } from '../keys/key-changes.ts';
 import type { KeyUse } from '../keys/key-service.ts';
+import type { MailboxRef } from '../keys/mailbox-keys.ts';
 import type { ProviderKind } from '../keys/provider.ts';
 import { explainedRefusal } from '../keys/root-key-refusals.ts';
 import { Destructions, type Certify, type Destruction } from './destructions.ts';
@@ -43,6 +44,7 @@ type Row = Readonly<{
   domainsCount: number;
   mailboxesCount: number;
 }>;
+const DAY_MS = 86_400_000;
 const SELECT = `SELECT id, state, provider, root_key AS rootKey, sealed_name AS sealedName, created_at_ms AS createdAtMs,
   (SELECT count(*) FROM domains d WHERE d.organization = o.id) AS domainsCount,
   (SELECT count(*) FROM mailboxes m WHERE m.organization = o.id) AS mailboxesCount
@@ -114,6 +116,39 @@ export class Organizations {
     if (changes === 0) throw notFound('There is no such organization.');
     if (state === 'suspended') keys.forget(id);
     await directory.durable();
+  }
+
+  /** For how many days expunged messages are kept; 0: not at all. */
+  retentionDays(id: OrganizationId): number {
+    const sql = 'SELECT retention_days AS days FROM organizations WHERE id = ?';
+    return this.#deps.directory.prepare<{ days: number | null }>(sql).get(id)?.days ?? 0;
+  }
+
+  /** As `retentionDays` of a mailbox's organization, in milliseconds. */
+  retentionMsOf(mailbox: MailboxId): number {
+    const sql = `SELECT o.retention_days AS days FROM mailboxes m JOIN organizations o ON o.id = m.organization WHERE m.id = ?`;
+    return (this.#deps.directory.prepare<{ days: number | null }>(sql).get(mailbox)?.days ?? 0) * DAY_MS;
+  }
+
+  /** Durable when it resolves. Throws ServerError 'not-found'. */
+  async setRetentionDays(id: OrganizationId, days: number): Promise<void> {
+    const { directory } = this.#deps;
+    const { changes } = directory.prepare('UPDATE organizations SET retention_days = ? WHERE id = ?').run(days, id);
+    if (changes === 0) throw notFound('There is no such organization.');
+    await directory.durable();
+  }
+
+  /** Mailboxes in which expunged messages may be kept, for how long. */
+  retaining(): readonly Readonly<{ ref: MailboxRef; retentionMs: number }>[] {
+    const sql = `SELECT m.organization, m.id, o.retention_days AS days FROM mailboxes m
+      JOIN organizations o ON o.id = m.organization WHERE o.retention_days IS NOT NULL AND m.state <> 'deleting'`;
+    return this.#deps.directory
+      .prepare<{ organization: string; id: string; days: number }>(sql)
+      .all()
+      .map(({ organization, id, days }) => ({
+        ref: { organization: organizationId(organization), mailbox: mailboxId(id) },
+        retentionMs: days * DAY_MS,
+      }));
   }
 
   /** Deletes an empty organization and its keys for good. Throws ServerError 'not-found', 'not-allowed'. */

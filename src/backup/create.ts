@@ -70,7 +70,7 @@ const BLOBS = `SELECT lower(hex(body)) AS body, size_bytes AS sizeBytes FROM bod
   WHERE id > ? AND id NOT IN (SELECT id FROM inline_bodies) ORDER BY id LIMIT 2000`;
 const LAST_ID = `SELECT max(id) AS id FROM (SELECT id FROM bodies WHERE id > ? AND id NOT IN (SELECT id FROM inline_bodies)
   ORDER BY id LIMIT 2000)`;
-const EPOCHS = `SELECT epoch FROM messages UNION SELECT epoch FROM waiting_messages
+const EPOCHS = `SELECT epoch FROM messages UNION SELECT epoch FROM waiting_messages UNION SELECT epoch FROM retained
   UNION SELECT value FROM counters WHERE name = 'epoch'`;
 const MESSAGES = 'SELECT ifnull(sum(message_count), 0) AS count, ifnull(sum(size_bytes), 0) AS bytes FROM folders';
 const MAILBOXES = `SELECT organization, id FROM mailboxes WHERE state <> 'deleting' ORDER BY id`;

@@ -7,7 +7,8 @@ const ALL: readonly UidRange[] = [{ first: 1, last: 0xffff_ffff }];
 
 /**
  * Removes the messages flagged \Deleted, of `which` if it names UIDs, or all messages; gone from disk when it
- * resolves. Gives the UIDs removed. Needs no key: what is sealed is destroyed unread.
+ * resolves, or kept sealed where the organization wants that. Gives the UIDs removed. Needs no key: what is sealed is
+ * destroyed unread.
  */
 export async function expunge(
   session: MailboxSession,
@@ -20,7 +21,8 @@ export async function expunge(
   for await (const rows of messages.flagRows(folder, ranges)) {
     for (const row of rows) if (which === 'all' || (row.flags & FLAG_BITS.deleted) !== 0) doomed.push(row.uid);
   }
-  const gone = await messages.expunge(folder, doomed, which === 'all' ? 0 : FLAG_BITS.deleted);
+  const isRetained = session.retentionMs() > 0;
+  const gone = await messages.expunge(folder, doomed, which === 'all' ? 0 : FLAG_BITS.deleted, isRetained);
   const state = messages.state(folder);
   if (state && gone.length > 0) session.notifier.notify({ folder, highestModSeq: state.highestModSeq });
   return gone;

@@ -56,6 +56,7 @@ import { knownDamages, nameFaults, openEverything, type ScrubRequest, type Scrub
 import { search, type SearchMatch, type SearchRequest } from './search.ts';
 import { rotateKey, type Rotation, type RotationRequest } from './rotate.ts';
 import { withKeys, type MailboxSession } from './session.ts';
+import { undelete, type Undeletion } from './undelete.ts';
 import { adoptWaiting, keepWaiting, newWaitingMessage } from './waiting.ts';
 
 export class Mailbox implements Disposable {
@@ -213,6 +214,16 @@ export class Mailbox implements Disposable {
 
   rotateKey(request: RotationRequest, signal?: AbortSignal): Promise<Rotation> {
     return rotateKey(this.#session, request, signal);
+  }
+
+  /** Brings back what was expunged at `sinceMs` or later and is still kept. Throws ServerError 'key-*', 'over-quota'. */
+  undelete(sinceMs: number, signal?: AbortSignal): Promise<Undeletion> {
+    return undelete(this.#session, sinceMs, signal);
+  }
+
+  /** Shreds what was expunged before `beforeMs`; gives how many messages that were. Needs no key. */
+  shredRetained(beforeMs: number): Promise<number> {
+    return this.#session.store.retained.shred(beforeMs);
   }
 
   /** Keeps the files of all bodies until it is disposed, for a copy. */

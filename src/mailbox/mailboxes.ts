@@ -32,6 +32,8 @@ type MailboxesOptions = Readonly<{
   keys: KeySource;
   /** What a mailbox may hold, at the moment. */
   quotaOf(mailbox: MailboxId): Quota | null;
+  /** How long expunged messages are kept; 0 without it. */
+  retentionMsOf?(mailbox: MailboxId): number;
   onFailure(error: Error): void;
 }>;
 
@@ -89,7 +91,8 @@ export class Mailboxes {
       const { notifier } = entry;
       const store = await entry.store;
       const quota = (): Quota | null => this.#options.quotaOf(ref.mailbox);
-      const shared = { keys, texts: this.#texts, space: this.#space, limits: LIMITS, quota };
+      const retentionMs = (): number => this.#options.retentionMsOf?.(ref.mailbox) ?? 0;
+      const shared = { keys, texts: this.#texts, space: this.#space, limits: LIMITS, quota, retentionMs };
       const session: MailboxSession = { ...shared, ref, store, notifier, principal };
       if (withFolders && !entry.ready) {
         await ensureDefaultFolders(session, signal);
@@ -129,7 +132,10 @@ export class Mailboxes {
   ): Promise<AsyncDisposable & Readonly<{ mailbox: Mailbox; store: MailboxStore }>> {
     const store = await this.#openStore(copy.directory);
     const own = { store, notifier: new Notifier(), texts: this.#texts, space: this.#space, limits: LIMITS, principal };
-    const mailbox = new Mailbox({ ref: copy.ref, keys: copy.keys, ...own, quota: () => null }, () => undefined);
+    const mailbox = new Mailbox(
+      { ref: copy.ref, keys: copy.keys, ...own, quota: () => null, retentionMs: () => 0 },
+      () => undefined,
+    );
     return { mailbox, store, [Symbol.asyncDispose]: () => store.close() };
   }
 

@@ -216,7 +216,10 @@ export async function messageOf(
 }
 
 /** What a row's message key is unwrapped from. */
-type WrappedMessageKey = Pick<SealedRow, 'epoch' | 'message' | 'body' | 'commitment' | 'wrappedKey' | 'sizeBytes'>;
+export type WrappedMessageKey = Pick<
+  SealedRow,
+  'epoch' | 'message' | 'body' | 'commitment' | 'wrappedKey' | 'sizeBytes'
+>;
 /** A message key, and whether the mailbox key that unwrapped it may still be leased. */
 type OpenedKey = Readonly<{ key: SecretBytes; isCurrent(): boolean }>;
 

@@ -16,9 +16,9 @@ import type { Epoch } from '../base/ids.ts';
 import { wrapMessageKey } from '../crypto/record.ts';
 import type { RootKeyName } from '../keys/key-changes.ts';
 import type { MailboxRef } from '../keys/mailbox-keys.ts';
-import type { KeyRow, RowPlace } from '../store/message-keys.ts';
+import type { RowPlace } from '../store/message-keys.ts';
 import { goOverTo } from './folders.ts';
-import { unwrapRow } from './read.ts';
+import { unwrapRow, type WrappedMessageKey } from './read.ts';
 import { KeyRing, keyUse, type MailboxSession } from './session.ts';
 import { adoptWaiting } from './waiting.ts';
 
@@ -55,9 +55,14 @@ export async function rotateKey(
   await request.takeInRest?.({ ...ref, epoch }, signal);
   const { leftCount } = await adoptWaiting(session, signal); // from now on none is kept under the old key
   const { messagesCount, damagedCount } = await rewrapMessages(session, { epoch, request }, signal);
+  const damagedRetainedCount = await rewrapRetained(session, epoch, signal); // after the folders: rows go this way only
   store.messageKeys.truncateLogSoon();
-  if (damagedCount + leftCount > 0) throw someDamaged(damagedCount + leftCount);
-  const isAllOver = store.folders.epoch() === epoch && (await store.messageKeys.areAllUnder(epoch));
+  const lostCount = damagedCount + damagedRetainedCount + leftCount;
+  if (lostCount > 0) throw someDamaged(lostCount);
+  const isAllOver =
+    store.folders.epoch() === epoch &&
+    (await store.messageKeys.areAllUnder(epoch)) &&
+    store.retained.areAllUnder(epoch);
   if (!isAllOver) throw new TypeError('a row of an older epoch appeared after the rotation'); // T1, T3
   await changes.endRotation(ref, epoch);
   return { epoch, messagesCount };
@@ -101,17 +106,32 @@ async function rewrapMessages(
   return { messagesCount, damagedCount };
 }
 
+/** Gives how many do not open. */
+async function rewrapRetained(session: MailboxSession, epoch: Epoch, signal?: AbortSignal): Promise<number> {
+  const { retained } = session.store;
+  let damagedCount = 0;
+  for (let rows = retained.after(0); rows.length > 0; rows = retained.after(rows.at(-1)?.id ?? 0)) {
+    signal?.throwIfAborted();
+    const old = rows.filter((row) => row.epoch !== epoch);
+    const wrapped = await rewrapBatch(session, { epoch, rows: old }, signal);
+    await retained.replace(epoch, wrapped);
+    damagedCount += old.length - wrapped.length;
+    await yieldTurn();
+  }
+  return damagedCount;
+}
+
 /** The rows' keys under the new one; those that do not open are left out. */
-async function rewrapBatch(
+async function rewrapBatch<Row extends WrappedMessageKey>(
   session: MailboxSession,
-  to: Readonly<{ epoch: Epoch; rows: readonly KeyRow[] }>,
+  to: Readonly<{ epoch: Epoch; rows: readonly Row[] }>,
   signal?: AbortSignal,
-): Promise<{ row: KeyRow; wrappedKey: Uint8Array }[]> {
+): Promise<{ row: Row; wrappedKey: Uint8Array }[]> {
   const { epoch, rows } = to;
   using ring = new KeyRing(session, PURPOSE, signal);
   await ring.load([epoch, ...rows.map((row) => row.epoch)]);
   const { wrap } = ring.of(epoch);
-  const wrapped: { row: KeyRow; wrappedKey: Uint8Array }[] = [];
+  const wrapped: { row: Row; wrappedKey: Uint8Array }[] = [];
   const slice = new Slice();
   for (const row of rows) {
     const { message, body, commitment, sizeBytes } = row;
@@ -125,7 +145,11 @@ async function rewrapBatch(
   return wrapped;
 }
 
-function openedOrNull(session: MailboxSession, row: KeyRow, ring: KeyRing): ReturnType<typeof unwrapRow> | null {
+function openedOrNull(
+  session: MailboxSession,
+  row: WrappedMessageKey,
+  ring: KeyRing,
+): ReturnType<typeof unwrapRow> | null {
   try {
     return unwrapRow(session, row, ring);
   } catch (error) {

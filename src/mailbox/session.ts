@@ -44,6 +44,8 @@ export type MailboxSession = Readonly<{
   limits: MailboxLimits;
   /** As it is at the moment. */
   quota(): Quota | null;
+  /** How long expunged messages are kept, at the moment. */
+  retentionMs(): number;
   principal: Principal;
 }>;
 

@@ -26,7 +26,8 @@ export type MailboxPlace = Readonly<{
 type Blob = Readonly<{ name: string; sizeBytes: number; isOld: boolean }>;
 
 /** Bodies that some row of the mailbox shares, one line for each such row. */
-export const BODY_USES = 'SELECT body FROM messages UNION ALL SELECT body FROM waiting_messages';
+export const BODY_USES =
+  'SELECT body FROM messages UNION ALL SELECT body FROM waiting_messages UNION ALL SELECT body FROM retained';
 /** What a folder's counters have to be. */
 export const COUNTED = `SELECT folder, count(*) AS message_count, sum(flags & 1 = 0) AS unseen_count,
   sum(flags & 8 <> 0) AS deleted_count, sum(iif(flags & 8 <> 0, size_bytes, 0)) AS deleted_bytes,

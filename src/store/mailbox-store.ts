@@ -18,6 +18,7 @@ import { MessageKeyStore } from './message-keys.ts';
 import { mendMailbox } from './mend.ts';
 import { MessageStore } from './messages.ts';
 import { requireRoom, usageOf, type Quota, type Usage } from './quota.ts';
+import { RetainedStore } from './retained.ts';
 import { WaitingStore } from './waiting.ts';
 
 type MailboxStoreOptions = Readonly<{
@@ -38,6 +39,7 @@ export class MailboxStore {
   readonly waiting: WaitingStore;
   readonly damages: DamageList;
   readonly imports: ImportStore;
+  readonly retained: RetainedStore;
   readonly #database: Database;
   readonly #place: MailboxPlace;
 
@@ -51,6 +53,7 @@ export class MailboxStore {
     this.messageKeys = new MessageKeyStore(database);
     this.waiting = new WaitingStore(database, bodies);
     this.imports = new ImportStore(database);
+    this.retained = new RetainedStore(database, bodies);
   }
 
   /** Opens the mailbox in `directory`, making it when it is new. Throws ServerError 'storage-failed'. */

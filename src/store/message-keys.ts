@@ -22,7 +22,7 @@ import type { Database } from '../db/database.ts';
 import { requireEpoch } from './epoch.ts';
 
 /** A row's wrapped key, with what it is bound to. */
-export type KeyRow = Readonly<{
+type KeyRow = Readonly<{
   folder: FolderId;
   uid: Uid;
   sizeBytes: number;

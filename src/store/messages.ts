@@ -44,6 +44,11 @@ type FlagChange = Readonly<{
   unchangedSince: ModSeq | null;
 }>;
 
+/** The row as it is, kept out of every folder. */
+const RETAIN = `INSERT INTO retained (expunged_at_ms, flags, keywords, body, size_bytes, saved_at_ms, message, epoch, wrapped_key)
+  SELECT ?, flags, keywords, body, size_bytes, saved_at_ms, message, epoch, wrapped_key FROM messages
+  WHERE folder = ? AND uid = ?`;
+
 type CopyPlaces = Readonly<{ source: FolderId; target: FolderId; removeSource: boolean; quota: Quota | null }>;
 
 export class MessageStore extends MessageRows {
@@ -165,15 +170,16 @@ export class MessageStore extends MessageRows {
 
   /**
    * Removes messages for good: row, wrapped key, summary, and the body when no other row shares it. A message that
-   * lacks one of `requiredFlags` by then stays: another client may have taken \\Deleted away again.
+   * lacks one of `requiredFlags` by then stays: another client may have taken \\Deleted away again. With `isRetained` all is
+   * kept in no folder (retained.ts).
    */
-  async expunge(folder: FolderId, uids: readonly Uid[], requiredFlags: number): Promise<Uid[]> {
+  async expunge(folder: FolderId, uids: readonly Uid[], requiredFlags: number, isRetained = false): Promise<Uid[]> {
     const gone: Uid[] = [];
     const orphans: BodyId[] = [];
     for (let start = 0; start < uids.length; start += BATCH_COUNT) {
       if (start > 0) await yieldTurn();
       const batch = uids.slice(start, start + BATCH_COUNT);
-      const removed = this.#database.transaction(() => this.#removeRows(folder, batch, requiredFlags));
+      const removed = this.#database.transaction(() => this.#removeRows(folder, batch, { requiredFlags, isRetained }));
       gone.push(...removed.uids);
       orphans.push(...removed.orphans);
     }
@@ -182,6 +188,39 @@ export class MessageStore extends MessageRows {
     this.#database.truncateLogSoon();
     await this.#bodies.remove(orphans);
     return gone;
+  }
+
+  /**
+   * Has retained messages become rows of a folder again; those that were shredded meanwhile are left out. On disk when it
+   * resolves. Null when the folder is gone. Throws EpochMoved, ServerError 'over-quota'.
+   */
+  async undelete(
+    folder: FolderId,
+    rows: readonly (WrappedRow & { id: number })[],
+    quota: Quota | null,
+  ): Promise<(FolderState & { count: number }) | null> {
+    const done = this.#database.transaction(() => {
+      requireEpoch(this.#database, ...rows);
+      const state = this.state(folder);
+      if (!state) return null;
+      const seq = nextModSeq(this.#database);
+      const take = this.#database.prepare<FlagRecord & { body: number }>(
+        'DELETE FROM retained WHERE id = ? RETURNING 0 AS uid, 0 AS mod_seq, flags, keywords, size_bytes, saved_at_ms, body',
+      );
+      const taken = rows.flatMap((row) => {
+        const record = take.get(row.id);
+        const flags = (record?.flags ?? 0) & ~FLAG_BITS.deleted; // or the next expunge would take it again
+        return record ? [{ ...toFlagRow(record), ...row, flags, bodyRow: record.body }] : [];
+      });
+      requireRoom(this.#database, quota, sizeOf(taken));
+      for (const [index, row] of taken.entries())
+        this.#insertRow({ ...row, folder, uid: uid(state.uidNext + index), modSeq: seq });
+      this.#count(folder, { rows: taken, sign: 1 });
+      this.#advance(folder, { modSeq: seq, uidNext: state.uidNext + taken.length });
+      return { ...state, uidNext: state.uidNext + taken.length, highestModSeq: seq, count: taken.length };
+    });
+    if (done) await this.#database.durable();
+    return done;
   }
 
   /** Keeps a sealed search text; it can be made again, so nobody waits for the disk. */
@@ -214,7 +253,7 @@ export class MessageStore extends MessageRows {
       this.#removeRows(
         source,
         pairs.map((pair) => pair.from),
-        0,
+        { requiredFlags: 0, isRetained: false },
       );
     return pairs;
   }
@@ -295,7 +334,11 @@ export class MessageStore extends MessageRows {
     this.#advance(folder, { modSeq: seq, uidNext: 0 });
   }
 
-  #removeRows(folder: FolderId, uids: Iterable<Uid>, requiredFlags: number): { uids: Uid[]; orphans: BodyId[] } {
+  #removeRows(
+    folder: FolderId,
+    uids: Iterable<Uid>,
+    { requiredFlags, isRetained }: Readonly<{ requiredFlags: number; isRetained: boolean }>,
+  ): { uids: Uid[]; orphans: BodyId[] } {
     const seq = nextModSeq(this.#database);
     const rows: FlagRow[] = [];
     const orphans: BodyId[] = [];
@@ -303,8 +346,10 @@ export class MessageStore extends MessageRows {
       const row = this.sealedRow(folder, of);
       if (!row || (row.flags & requiredFlags) !== requiredFlags) continue;
       rows.push(row);
+      if (isRetained) this.#database.prepare(RETAIN).run(Date.now(), folder, of);
       this.#database.prepare('DELETE FROM messages WHERE folder = ? AND uid = ?').run(folder, of);
       this.#database.prepare('INSERT INTO vanished (folder, mod_seq, uid) VALUES (?, ?, ?)').run(folder, seq, of);
+      if (isRetained) continue; // it shares the body as before
       this.#database.prepare('UPDATE bodies SET row_count = row_count - 1 WHERE id = ?').run(row.bodyRow);
       const { changes } = this.#database.prepare('DELETE FROM bodies WHERE id = ? AND row_count = 0').run(row.bodyRow);
       if (changes > 0) orphans.push(row.body);

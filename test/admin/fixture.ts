@@ -72,6 +72,7 @@ export async function openAdmin(overrides: Partial<AdminContext> = {}): Promise<
     usageOf: (ref) => mailboxes.usage(ref),
     openMailbox: (ref, signal) => mailboxes.open(ref, { protocol: 'admin' }, signal),
     imports: new ImportRuns(() => base.nowMs),
+    undelete: noTask,
     receipts: new Receipts(join(base.folder, 'receipts'), () => base.nowMs),
     eraseFiles: (ref) => Promise.resolve(void erased.push(ref.mailbox)),
     state: () => ({

@@ -77,7 +77,7 @@ async function serverOver(restored: string, old: TestServer): Promise<TestServer
 
 test(
   'F24 BC1 BC2 a backup under load restores elsewhere as a prefix, byte for byte',
-  { timeout: 180_000 },
+  { timeout: 240_000 },
   async () => {
     const server = await TestServer.start({ users: 3, config: { keys: { cacheMaxAgeMs: 1000 } } });
     const target = join(server.directory, 'backup');
@@ -117,7 +117,7 @@ test(
 
 test(
   'BM1 BC3 BC4 what has not changed is not sent again; no key and no word is in a backup',
-  { timeout: 120_000 },
+  { timeout: 240_000 },
   async () => {
     const server = await TestServer.start({ users: 3 });
     const target = join(server.directory, 'backup');
@@ -159,7 +159,7 @@ test(
   },
 );
 
-test('RM1 RM2 RM3 a mailbox or a folder comes back beside what is there', { timeout: 120_000 }, async () => {
+test('RM1 RM2 RM3 a mailbox or a folder comes back beside what is there', { timeout: 240_000 }, async () => {
   const server = await TestServer.start({ users: 2 });
   const target = join(server.directory, 'backup');
   const random = seededRandom(7);
@@ -214,7 +214,7 @@ test('RM1 RM2 RM3 a mailbox or a folder comes back beside what is there', { time
   ]);
 });
 
-test('BR3 a restore that was cut short is not served, and goes on', { timeout: 120_000 }, async () => {
+test('BR3 a restore that was cut short is not served, and goes on', { timeout: 240_000 }, async () => {
   const server = await TestServer.start({ users: 1 });
   const target = join(server.directory, 'backup');
   using imap = await login(server, 'u1');

@@ -25,7 +25,7 @@ function tamper(server: TestServer, sql: string): void {
 
 const faultsOf = ({ faults }: DoctorReport): string[] => faults.map(({ what, remedy }) => `${remedy}: ${what}`);
 
-test('DR1 DR3 the doctor finds, mends and names, with a server and without one', { timeout: 60_000 }, async () => {
+test('DR1 DR3 the doctor finds, mends and names, with a server and without one', { timeout: 180_000 }, async () => {
   const server = await TestServer.start({ users: 2 });
   using imap = await ImapClient.open(server.ports.imap);
   await imap.ok(`LOGIN u1@${DOMAIN} ${PASSWORD}`);
@@ -76,7 +76,7 @@ test('DR1 DR3 the doctor finds, mends and names, with a server and without one',
   );
 });
 
-test('DR2 what cannot be examined for want of a key is said to be so', { timeout: 60_000 }, async () => {
+test('DR2 what cannot be examined for want of a key is said to be so', { timeout: 180_000 }, async () => {
   const server = await TestServer.start({ users: 1 });
   using imap = await ImapClient.open(server.ports.imap);
   await imap.ok(`LOGIN u1@${DOMAIN} ${PASSWORD}`);
@@ -88,7 +88,7 @@ test('DR2 what cannot be examined for want of a key is said to be so', { timeout
 
 test(
   'PS1 the plaintext scan finds words in data, log and temporary files, and only there',
-  { timeout: 60_000 },
+  { timeout: 180_000 },
   async () => {
     const server = await TestServer.start({ users: 1 });
     using imap = await ImapClient.open(server.ports.imap);

@@ -120,6 +120,27 @@ export function addMailboxCommands(program: Command, terminal: Terminal): void {
     });
 
   mailbox
+    .command('undelete')
+    .description(
+      'Bring back expunged messages that are still kept (sealpost org retention), into the folder Undeleted.',
+    )
+    .argument('<address>')
+    .requiredOption(
+      '--since <time>',
+      'those that were expunged since then: 2027-01-31, or with the time 2027-01-31T10:00Z',
+      time,
+    )
+    .addHelpText('after', examples('mailbox undelete ann@example.org --since 2027-01-31'))
+    .action(async (address: string, options: { since: number }, command: Command) => {
+      const session = await openSession(command, terminal);
+      const answer = await session.ask('mailbox.undelete', { address, sinceMs: options.since });
+      session.print(answer, ({ folder, messagesCount, damagedCount }) => {
+        const damaged = damagedCount > 0 ? `${String(damagedCount)} do not open and stay where they are.\n` : '';
+        return `Brought back ${String(messagesCount)} messages into ${folder}.\n${damaged}`;
+      });
+    });
+
+  mailbox
     .command('delete')
     .description('Delete a mailbox with all its mail, its key and its aliases, for good.')
     .argument('<address>')
@@ -147,6 +168,12 @@ function limit(text: string): Limit {
   const count = Number(found?.[1]) * (UNITS[found?.[2] ?? ''] ?? 1);
   if (!Number.isSafeInteger(count)) throw new InvalidArgumentError('Give a number, as 500M or 5G, or none.');
   return count;
+}
+
+function time(text: string): number {
+  const atMs = /^\d{4}-\d\d-\d\d(T[\d:.]+(Z|[+-]\d\d:\d\d))?$/.test(text) ? Date.parse(text) : Number.NaN;
+  if (Number.isNaN(atMs)) throw new InvalidArgumentError('Give a day, as 2027-01-31, or a time, as 2027-01-31T10:00Z.');
+  return atMs;
 }
 
 function orNull(given: Limit | undefined): number | null | undefined {

@@ -1,5 +1,5 @@
 /** sealpost org .. */
-import type { Command } from 'commander';
+import { InvalidArgumentError, type Command } from 'commander';
 import type { OperationAnswer, OperationInput } from '../operations.ts';
 import { enforcerText } from './grant-text.ts';
 import { openSession } from './session.ts';
@@ -77,6 +77,23 @@ export function addOrganizationCommands(program: Command, terminal: Terminal): v
     });
 
   org
+    .command('retention')
+    .description(
+      'Show or set for how many days expunged messages are kept sealed before they are shredded. At first 0.',
+    )
+    .argument('<organization>', 'name or id')
+    .option('--days <count>', '0 to 3650; 0 shreds what is kept, within an hour', days)
+    .addHelpText('after', examples('org retention Example', 'org retention Example --days 30'))
+    .action(async (organization: string, options: { days?: number }, command: Command) => {
+      const session = await openSession(command, terminal);
+      session.print(await session.ask('org.retention', { organization, days: options.days }), (it) =>
+        it.days === 0
+          ? 'Expunged messages are shredded at once.\n'
+          : `Expunged messages are kept for ${String(it.days)} days. See: sealpost mailbox undelete --help\n`,
+      );
+    });
+
+  org
     .command('delete')
     .description('Delete an organization for good. Domains and mailboxes it still has must all be named.')
     .argument('<organization>', 'name or id')
@@ -114,4 +131,9 @@ export function receiptLines(receipts: OperationAnswer<'org.delete'>['receipts']
 /** The examples at the end of a command's help. */
 export function examples(...lines: readonly string[]): string {
   return `\nExamples:\n${lines.map((line) => `  sealpost ${line}\n`).join('')}`;
+}
+
+function days(text: string): number {
+  if (!/^\d{1,4}$/.test(text)) throw new InvalidArgumentError('Not a number of days.');
+  return Number(text);
 }

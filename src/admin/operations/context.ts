@@ -16,6 +16,7 @@ import type { ProviderKind } from '../../keys/provider.ts';
 import type { KeyringLock } from '../../keys/providers/keyring-lock.ts';
 import type { ImportRuns } from '../../mailbox/imports.ts';
 import type { Mailbox } from '../../mailbox/mailbox.ts';
+import type { Undeletion } from '../../mailbox/undelete.ts';
 import type { Health } from '../../observe/health.ts';
 import type { Receipts } from '../receipts.ts';
 
@@ -67,6 +68,8 @@ export type AdminContext = Readonly<{
   /** Opens a mailbox for an operator's command; dispose it when done. */
   openMailbox(ref: MailboxRef, signal: AbortSignal): Promise<Mailbox>;
   imports: ImportRuns;
+  /** Brings back what was expunged at `sinceMs` or later and is still kept. */
+  undelete(ref: MailboxRef, sinceMs: number, signal: AbortSignal): Promise<Undeletion>;
   receipts: Receipts;
   keyJobs: KeyJobs;
   resolver: Pick<Resolver, 'resolve'>;

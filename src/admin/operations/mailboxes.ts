@@ -79,6 +79,15 @@ const quota = operation(
   },
 );
 
+/** Brings back expunged messages that are still kept. */
+const undelete = operation(
+  z.strictObject({ address: z.string(), sinceMs: z.int().min(0) }),
+  async ({ address, sinceMs }, context, signal) => {
+    const { ref } = await context.accounts.mailboxes.require(address, signal);
+    return context.undelete(ref, sinceMs, signal);
+  },
+);
+
 const setPassword = operation(
   z.strictObject({ address: z.string(), password: z.string() }),
   async (input, context, signal) => {
@@ -123,6 +132,7 @@ export const mailboxOperations = {
   'mailbox.resume': resume,
   'mailbox.delete': remove,
   'mailbox.quota': quota,
+  'mailbox.undelete': undelete,
   'password.set': setPassword,
   'alias.create': createAlias,
   'alias.list': listAliases,

@@ -8,6 +8,7 @@ import { operation, organizationOf, type AdminContext } from './context.ts';
 import { certifiedDeletion } from './deletions.ts';
 
 const PAGE_COUNT = 200;
+const RETENTION_MAX_DAYS = 3650;
 const named = z.strictObject({ organization: z.string() });
 
 const create = operation(
@@ -45,6 +46,17 @@ const resume = operation(named, async (input, context, signal) => {
   await context.accounts.organizations.setState(id, 'active');
   return { id };
 });
+
+/** Shows for how many days expunged messages are kept; with `days`, sets that first. */
+const retention = operation(
+  z.strictObject({ organization: z.string(), days: z.int().min(0).max(RETENTION_MAX_DAYS).optional() }),
+  async (input, context, signal) => {
+    const { organizations } = context.accounts;
+    const { id } = await organizationOf(input.organization, context, signal);
+    if (input.days !== undefined) await organizations.setRetentionDays(id, input.days);
+    return { id, days: organizations.retentionDays(id) };
+  },
+);
 
 /** What a deletion would lose. */
 const contents = operation(named, async (input, context, signal) => {
@@ -104,6 +116,7 @@ export const organizationOperations = {
   'org.list': list,
   'org.suspend': suspend,
   'org.resume': resume,
+  'org.retention': retention,
   'org.contents': contents,
   'org.delete': remove,
 } as const;
