@@ -64,6 +64,7 @@ import {
   type Ports,
   type ServeOptions,
 } from './serving.ts';
+import { Queue } from './queue/queue.ts';
 import { Sasl } from './sasl/mechanisms.ts';
 import { createSmtpListeners } from './smtp/listener.ts';
 
@@ -107,6 +108,7 @@ async function startServer(config: Config, running: AsyncDisposableStack, observ
   const tasks = new Tasks(logger);
   running.defer(() => tasks.close());
   const scrub = startScrub(config, core, running, { mailboxes, logger, health });
+  const queue = await openQueue(config, core, running, observers);
   const { organizations, waitingMailboxes, recipients } = accounts;
   const verifying = { intervalMs: config.keys.verifyIntervalMs, everyMs: VERIFICATION_EVERY_MS, pauseMs: 1000 };
   running.use(new KeyVerification({ organizations, keys, logger, nowMs: Date.now, ...verifying }));
@@ -141,9 +143,10 @@ async function startServer(config: Config, running: AsyncDisposableStack, observ
     hostname,
     nowMs: Date.now,
   });
-  const smtp = createSmtpListeners({ config: config.smtp, hostname, tls, delivery, logger });
   const { logins, scramLogins, verifiedLogins } = accounts;
   const sasl = new Sasl({ logins, scramLogins, verifiedLogins });
+  const submission = { logins, addresses: accounts.addresses, queue };
+  const smtp = createSmtpListeners({ config: config.smtp, hostname, tls, delivery, submission, logger });
   const imap = createImapServer({
     config: config.imap,
     hostname,
@@ -160,10 +163,10 @@ async function startServer(config: Config, running: AsyncDisposableStack, observ
   });
   checkAudit(audit, health, logger);
   const smtpHealth = health.part('smtp');
-  const { mx, lmtp } = await smtp.start();
+  const { mx, ...otherPorts } = await smtp.start();
   smtpHealth.ok();
   const imapHealth = health.part('imap');
-  const ports = firstPorts({ smtp: mx, lmtp, ...(await imap.start()) });
+  const ports = firstPorts({ smtp: mx, ...otherPorts, ...(await imap.start()) });
   imapHealth.ok();
 
   const state = (): ServerState => ({
@@ -192,6 +195,7 @@ async function startServer(config: Config, running: AsyncDisposableStack, observ
         using mailbox = await mailboxes.open(ref, { protocol: 'admin', name: 'undelete' }, signal);
         return await mailbox.undelete(sinceMs, signal);
       },
+      queue,
       receipts,
       keyJobs,
       resolver,
@@ -248,6 +252,29 @@ function openMailboxes(
   });
   running.defer(() => mailboxes.close());
   return mailboxes;
+}
+
+async function openQueue(
+  { data, store, queue: { maxMessagesCount, giveUpAfterMs } }: Config,
+  { accounts: { transitKeys }, checkpointer }: Core,
+  running: AsyncDisposableStack,
+  { logger, onFailure }: Observers,
+): Promise<Queue> {
+  const { inlineBodyMaxBytes, freeSpaceReserveBytes } = store;
+  const queue = await Queue.open({
+    directory: join(data.directory, 'queue'),
+    inlineBodyMaxBytes,
+    freeSpaceReserveBytes,
+    maxMessagesCount,
+    giveUpAfterMs,
+    checkpointer,
+    transitKeys,
+    logger,
+    nowMs: Date.now,
+    onFailure,
+  });
+  running.defer(() => queue.close());
+  return queue;
 }
 
 /** Starts opening all mail in the background; gives what tells how far it is. */

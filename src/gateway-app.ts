@@ -101,7 +101,8 @@ async function startGateway(config: Config, running: AsyncDisposableStack, obser
     hostname: config.server.hostname,
     nowMs: Date.now,
   });
-  const smtp = createSmtpListeners({ config: config.smtp, hostname: config.server.hostname, tls, delivery, logger });
+  const { hostname } = config.server;
+  const smtp = createSmtpListeners({ config: config.smtp, hostname, tls, delivery, submission: null, logger });
   running.defer(() => smtp.stop(STOP_GRACE_MS));
   const { mx, lmtp } = await smtp.start();
   const collectionTls = { cert: certificatePem, key: readFileSync(keyFile, 'utf8') };

@@ -17,7 +17,7 @@ export const EXIT_STORAGE_FAILED = 70; // EX_SOFTWARE of sysexits.h
 
 export type OnFailure = (error: Error) => void;
 export type Observers = Readonly<{ logger: Logger; onFailure: OnFailure }>;
-/** Ports by listener, named as tools expect them (`imap`, `imaps`, `smtp`, `lmtp`). */
+/** Ports by listener, named as tools expect them (`imap`, `imaps`, `smtp`, `lmtp`, `submission`, `submissions`). */
 export type Ports = Readonly<Record<string, number>>;
 export type ServeOptions = Readonly<{ config: Config; readyFile?: string | undefined }>;
 type Tls = Readonly<{

@@ -19,7 +19,7 @@ beforeEach(() => {
   writeFileSync(
     join(folder, 'sealpost.toml'),
     `[data]\ndirectory = "data"\n[log]\nfile = "log.jsonl"\n[accounts.argon2]\nmemoryKiB = 8192\npassesCount = 1
-[smtp.mx]\nlisten = ["127.0.0.1:0"]\n[smtp.lmtp]\nlisten = ["127.0.0.1:0"]
+[smtp.mx]\nlisten = ["127.0.0.1:0"]\n[smtp.lmtp]\nlisten = ["127.0.0.1:0"]\n[smtp.submission]\nlisten = ["127.0.0.1:0"]\n[smtp.submissions]\nlisten = ["127.0.0.1:0"]
 [imap]\nlisten = ["127.0.0.1:0"]\nlistenTls = ["127.0.0.1:0"]\n`,
   );
 });
@@ -98,7 +98,7 @@ test('init, serve, administer, stop: and the second start serves what the first 
   const password = /password ([\w-]{16})/.exec(made.out)?.[1] ?? '';
   for (let start = 1; start <= 2; start += 1) {
     const { child, ports } = await serving();
-    expect(Object.keys(ports).sort()).toEqual(['imap', 'imaps', 'lmtp', 'smtp']);
+    expect(Object.keys(ports).sort()).toEqual(['imap', 'imaps', 'lmtp', 'smtp', 'submission', 'submissions']);
     expect(await deliver(ports['lmtp'] ?? 0, 'demo@example.test')).toMatch(/^250 /);
     const size = await inboxSize(ports['imaps'] ?? 0, 'demo@example.test', password);
     expect(size).toBe(`* ${String(start)} EXISTS`);

@@ -65,6 +65,13 @@ function configuration(): TomlTable {
       maxConnectionsCount: 100_000,
       mx: { listen: ['127.0.0.1:0'] },
       lmtp: { listen: ['127.0.0.1:0'] },
+      submission: {
+        listen: ['127.0.0.1:0'],
+        allowCleartextLogin: true,
+        maxMessagesPerHourCount: 10_000_000,
+        maxRecipientsPerHourCount: 10_000_000,
+      },
+      submissions: { listen: ['127.0.0.1:0'] },
     },
     imap: {
       listen: ['127.0.0.1:0'],
@@ -74,6 +81,7 @@ function configuration(): TomlTable {
       maxConnectionsPerAddressCount: 100_000,
     },
     store: { freeSpaceReserveBytes: 0 },
+    queue: { maxMessagesCount: 10_000_000 },
     accounts: { loginDomain: options.domain },
   };
   const given = options.config === undefined ? {} : parseToml(readFileSync(fromCaller(options.config), 'utf8'));

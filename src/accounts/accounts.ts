@@ -14,6 +14,7 @@ import { OidcTokens, type OidcOptions } from './oidc.ts';
 import { ScramLogins } from './scram-login.ts';
 import type { ScramOptions } from './scram-secrets.ts';
 import { VerifiedLogins } from './verified-login.ts';
+import { TransitKeys } from './transit-keys.ts';
 import { WaitingMailboxes } from './waiting-mailboxes.ts';
 import { Passwords, type HashFunction, type PasswordOptions } from './passwords.ts';
 
@@ -31,6 +32,7 @@ export type Accounts = Readonly<{
   waitingMailboxes: WaitingMailboxes;
   recipients: Recipients;
   scrubs: Scrubs;
+  transitKeys: TransitKeys;
 }>;
 type AccountsOptions = Readonly<{
   passwords: PasswordOptions;
@@ -67,5 +69,6 @@ export function createAccounts(deps: DirectoryDeps, options: AccountsOptions): A
     waitingMailboxes: new WaitingMailboxes(deps),
     recipients: new Recipients(deps),
     scrubs: new Scrubs(deps),
+    transitKeys: new TransitKeys(deps),
   };
 }

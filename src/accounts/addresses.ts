@@ -45,6 +45,7 @@ type ListedRow = Readonly<{
   mailbox: string;
   createdAtMs: number;
 }>;
+const SENDER_USE: KeyUse = { purpose: 'verify-sender', protocol: 'submission', principal: 'submission' };
 const RECIPIENT_USE: KeyUse = { purpose: 'resolve-recipient', protocol: 'smtp', principal: 'delivery' };
 
 export class Addresses {
@@ -70,6 +71,20 @@ export class Addresses {
     if (row.state === 'suspended') return { kind: 'suspended' };
     const ref = { organization: owner.organization, mailbox: mailboxId(row.mailbox) };
     return { kind: 'mailbox', ref, keyKind: row.keyKind };
+  }
+
+  /** True for an address of this very mailbox, its `+tag`s included, that mail is taken for. Throws ServerError key-*. */
+  async isOwnedBy({ organization, mailbox }: MailboxRef, address: string, signal?: AbortSignal): Promise<boolean> {
+    const parsed = parseAddress(address);
+    const owner = parsed ? this.#deps.domains.owner(parsed.domain) : null;
+    if (!parsed || owner?.state !== 'active' || owner.organization !== organization) return false;
+    using records = await openRecords(this.#deps, organization, SENDER_USE, signal);
+    const folded = foldLocal(parsed.local);
+    const untagged = withoutTag(folded);
+    const row =
+      this.#row(records, parsed.domain, folded) ??
+      (untagged === null ? null : this.#row(records, parsed.domain, untagged));
+    return row?.mailbox === mailbox && row.state === 'active';
   }
 
   /** Our domains that are in use, oldest first. */

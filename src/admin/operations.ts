@@ -17,6 +17,7 @@ import { keyOperations } from './operations/keys.ts';
 import { keyringOperations } from './operations/keyring.ts';
 import { mailboxOperations } from './operations/mailboxes.ts';
 import { organizationOperations } from './operations/organizations.ts';
+import { queueOperations } from './operations/queue.ts';
 import { receiptOperations } from './operations/receipts.ts';
 import { statusOperations } from './operations/status.ts';
 import { taskOperations } from './operations/tasks.ts';
@@ -35,6 +36,7 @@ export const operations = {
   ...grantOperations,
   ...keyringOperations,
   ...cacheOperations,
+  ...queueOperations,
   ...receiptOperations,
   ...gatewayOperations,
   ...statusOperations,

@@ -105,6 +105,42 @@ const smtp = z.strictObject({
       }),
     })
     .prefault({}),
+  submission: z
+    .strictObject({
+      listen: option.listen({
+        fallback: ['*:587'],
+        help: 'Where users hand in mail, after STARTTLS and a login. Empty: off.',
+      }),
+      allowCleartextLogin: option.flag({
+        fallback: false,
+        help: 'Accept AUTH and mail without TLS, from loopback addresses only.',
+      }),
+      maxMessagesPerHourCount: option.integer({
+        fallback: 500,
+        min: 1,
+        max: 10_000_000,
+        help: 'Messages that one mailbox may send within an hour, on both submission ports together.',
+      }),
+      maxRecipientsPerHourCount: option.integer({
+        fallback: 2000,
+        min: 1,
+        max: 10_000_000,
+        help: 'Recipients that one mailbox may have within an hour.',
+      }),
+      traceClientAddress: option.flag({
+        fallback: false,
+        help: "Tell recipients, in the Received field, the address and name of the sender's device.",
+      }),
+    })
+    .prefault({}),
+  submissions: z
+    .strictObject({
+      listen: option.listen({
+        fallback: ['*:465'],
+        help: 'As smtp.submission, under TLS from the first byte. Empty: off.',
+      }),
+    })
+    .prefault({}),
 });
 
 const imap = z.strictObject({
@@ -344,6 +380,39 @@ const store = z.strictObject({
   }),
 });
 
+const queue = z.strictObject({
+  maxMessagesCount: option.integer({
+    fallback: 100_000,
+    min: 1,
+    max: 10_000_000,
+    help: 'Messages that may wait to be sent at one time; more are refused for the time being.',
+  }),
+  firstRetryMs: option.integer({
+    fallback: 5 * MINUTE_MS,
+    min: 1000,
+    max: 24 * HOUR_MS,
+    help: 'The pause after the first failed attempt; each further one is twice as long, and varied by a fifth.',
+  }),
+  maxRetryMs: option.integer({
+    fallback: 2 * HOUR_MS,
+    min: 1000,
+    max: 24 * HOUR_MS,
+    help: 'The longest pause between two attempts.',
+  }),
+  giveUpAfterMs: option.integer({
+    fallback: 5 * 24 * HOUR_MS,
+    min: 1000,
+    max: 30 * 24 * HOUR_MS,
+    help: 'Mail that could not be delivered for so long is returned. RFC 5321 §4.5.4.1 asks for 4 to 5 days.',
+  }),
+  delayReportAfterMs: option.integer({
+    fallback: 4 * HOUR_MS,
+    min: 1000,
+    max: 30 * 24 * HOUR_MS,
+    help: 'The sender is told of a delay after this time, once.',
+  }),
+});
+
 const accounts = z.strictObject({
   loginDomain: option.optionalText(option.HOSTNAME, {
     help: 'The domain of a user name that is given without one. Absent: such a name is refused.',
@@ -473,6 +542,7 @@ export const configSchema = z.strictObject({
   dns: dns.prefault({}),
   keys: keys.prefault({}),
   store: store.prefault({}),
+  queue: queue.prefault({}),
   accounts: accounts.prefault({}),
   backup: backup.prefault({}),
   admin: admin.prefault({}),

@@ -10,23 +10,41 @@
  *
  * Called by the other files of crypto/, and by keys/ for encryption contexts and the audit's chain.
  */
-import type { BodyId, Epoch, FolderId, MailboxId, MessageId, OrganizationId } from '../base/ids.ts';
+import {
+  mailboxId,
+  type BodyId,
+  type Epoch,
+  type FolderId,
+  type MailboxId,
+  type MessageId,
+  type OrganizationId,
+} from '../base/ids.ts';
 
-/** Whose key it is: a mailbox's, or the organization's directory key. */
-export type KeyOwner = MailboxId | 'directory';
+/** Whose key pair seals message keys: a mailbox's, or that of the organization's transit key, for mail on its way out. */
+export type PairOwner = MailboxId | 'transit';
+/** Whose key it is: a mailbox's, or the organization's directory key or transit key. */
+export type KeyOwner = PairOwner | 'directory';
 
 type InOrganization = Readonly<{ organization: OrganizationId }>;
 type UnderMailboxKey = InOrganization & Readonly<{ mailbox: MailboxId; epoch: Epoch }>;
 type UnderDirectoryKey = InOrganization & Readonly<{ epoch: Epoch }>;
 
 export type BodyContext = InOrganization & Readonly<{ kind: 'body'; body: BodyId }>;
-export type MessageKeyContext = UnderMailboxKey &
+type UnderPairKey = InOrganization & Readonly<{ mailbox: PairOwner; epoch: Epoch }>;
+/** In the queue `message` names the item. */
+type Queued = InOrganization & Readonly<{ message: MessageId }>;
+export type MessageKeyContext = UnderPairKey &
   Readonly<{ kind: 'message-key'; message: MessageId; body: BodyId; commitment: Uint8Array }>;
 /** Sealed once and never again under a key derived from one message key. */
 export type OnceContext = InOrganization & Readonly<{ kind: 'summary'; body: BodyId }>;
-/** Sealed under a long-lived subkey of a mailbox key or of the directory key, under a keyring's or a gateway's, or more than once. */
+/**
+ * Sealed under a long-lived subkey of a mailbox key or of the directory key, under a keyring's or a gateway's, or more than
+ * once under a message's.
+ */
 export type RecordContext =
   | (InOrganization & Readonly<{ kind: 'search-text'; body: BodyId }>)
+  | (Queued & Readonly<{ kind: 'queued-envelope' }>)
+  | (Queued & Readonly<{ kind: 'queued-recipient' | 'queued-outcome'; recipient: number }>)
   | (UnderMailboxKey & Readonly<{ kind: 'folder-name'; folder: FolderId }>)
   | (UnderMailboxKey & Readonly<{ kind: 'subscription'; index: Uint8Array }>)
   | (UnderMailboxKey & Readonly<{ kind: 'keyword-name'; keyword: number }>)
@@ -35,7 +53,7 @@ export type RecordContext =
   | (UnderDirectoryKey & Readonly<{ kind: 'mailbox-profile'; mailbox: MailboxId }>)
   | (UnderDirectoryKey & Readonly<{ kind: 'credential' | 'scram'; mailbox: MailboxId }>)
   | (UnderDirectoryKey & Readonly<{ kind: 'app-password'; mailbox: MailboxId; appPassword: string }>)
-  | (UnderDirectoryKey & Readonly<{ kind: 'public-key'; mailbox: MailboxId; keyEpoch: Epoch }>)
+  | (UnderDirectoryKey & Readonly<{ kind: 'public-key'; mailbox: PairOwner; keyEpoch: Epoch }>)
   | (UnderDirectoryKey & Readonly<{ kind: 'address-local'; domain: string; index: Uint8Array }>)
   | (UnderDirectoryKey & Readonly<{ kind: 'dkim-key'; domain: string; selector: string }>)
   | Readonly<{ kind: 'gateway-recipient'; domain: string; index: Uint8Array }>
@@ -56,6 +74,11 @@ export const NO_SUITE = 0;
 /** The canonical bytes of `context` under `suite`. */
 export function contextBytes(context: Context, suite: number): Buffer {
   return canonicalBytes(suite, context.kind, contextFields(context));
+}
+
+/** A key owner out of its stored text. Throws TypeError for any other text. */
+export function keyOwner(text: string): KeyOwner {
+  return text === 'directory' || text === 'transit' ? text : mailboxId(text);
 }
 
 /** The encryption context of every key service call for `owner`'s key: ids only, as the service logs it. */
@@ -101,6 +124,11 @@ function contextFields(context: Context): ContextField[] {
       return [context.organization, context.body];
     case 'message-key':
       return [...mailboxFields(context), context.message, context.body, context.commitment];
+    case 'queued-envelope':
+      return [context.organization, context.message];
+    case 'queued-recipient':
+    case 'queued-outcome':
+      return [context.organization, context.message, { u32: context.recipient }];
     case 'folder-name':
       return [...mailboxFields(context), { u64: context.folder }];
     case 'subscription':
@@ -134,7 +162,7 @@ function contextFields(context: Context): ContextField[] {
   }
 }
 
-function mailboxFields(context: UnderMailboxKey): ContextField[] {
+function mailboxFields(context: UnderPairKey): ContextField[] {
   return [context.organization, context.mailbox, { u32: context.epoch }];
 }
 

@@ -13,16 +13,17 @@ import type { Epoch, OrganizationId } from '../base/ids.ts';
 import { canonicalBytes, NO_SUITE, type KeyOwner } from './context.ts';
 import { SecretBytes } from './secret-bytes.ts';
 
-/** The subkeys of one epoch of a mailbox key or directory key. */
+/** The subkeys of one epoch of a mailbox key, directory key or transit key. */
 export type MailboxKeys = Disposable &
   Readonly<{ wrap: SecretBytes; record: SecretBytes; blindIndex: SecretBytes; pairSeed: SecretBytes }>;
 type KeyScope = Readonly<{ organization: OrganizationId; mailbox: KeyOwner; epoch: Epoch }>;
-type MessageKeyPurpose = 'body' | 'summary' | 'text';
+type MessageKeyPurpose = 'body' | 'summary' | 'text' | 'queue';
 
 const MESSAGE_INFOS: Readonly<Record<MessageKeyPurpose, Buffer>> = {
   body: canonicalBytes(NO_SUITE, 'derive-message', ['body']),
   summary: canonicalBytes(NO_SUITE, 'derive-message', ['summary']),
   text: canonicalBytes(NO_SUITE, 'derive-message', ['text']),
+  queue: canonicalBytes(NO_SUITE, 'derive-message', ['queue']),
 };
 const KEY_BYTES = 32;
 const HASH_BYTES = 64;

@@ -1,5 +1,5 @@
 /**
- * Packed keys: the plaintext of a mailbox key or directory key inside its root key's wrapping.
+ * Packed keys: the plaintext of a mailbox, directory or transit key inside its root key's wrapping.
  *
  * PK1  It names its owner and epoch, so a wrapped key that was moved to another row is found out even
  *      where the provider bound nothing.
@@ -17,7 +17,11 @@ import { SecretBytes } from './secret-bytes.ts';
 type PackedKeyScope = Readonly<{ owner: KeyOwner; epoch: Epoch }>;
 
 const VERSION = 0x01;
-const DIRECTORY_OWNER = '00000000000000000000000000000001';
+/** What stands in the place of a mailbox id. */
+const OWNERS: Readonly<Record<string, string>> = {
+  directory: '00000000000000000000000000000001',
+  transit: '00000000000000000000000000000002',
+};
 const HEADER_BYTES = 1 + 16 + 4;
 const KEY_BYTES = 32;
 /** The size of every packed key. */
@@ -45,10 +49,10 @@ export function unpackKey(scope: PackedKeyScope, packed: SecretBytes): SecretByt
 }
 
 function header(scope: PackedKeyScope): Buffer {
-  if (scope.owner === DIRECTORY_OWNER) throw new TypeError('this mailbox id stands for the directory');
+  if (Object.values(OWNERS).includes(scope.owner)) throw new TypeError('this mailbox id stands for something else');
   const bytes = Buffer.alloc(HEADER_BYTES);
   bytes[0] = VERSION;
-  bytes.write(scope.owner === 'directory' ? DIRECTORY_OWNER : scope.owner, 1, 'hex');
+  bytes.write(OWNERS[scope.owner] ?? scope.owner, 1, 'hex');
   bytes.writeUInt32BE(scope.epoch, 17);
   return bytes;
 }

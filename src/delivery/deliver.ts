@@ -1,5 +1,5 @@
 /**
- * Delivery: one incoming message, sealed into the INBOX of each of its recipients.
+ * Delivery: one message, sealed into the INBOX of each of its recipients here, and into the queue for those elsewhere.
  *
  * D1  A mailbox gets one copy, through however many addresses it is reached in one transaction.
  * D2  Every copy is staged (`finish`) before any is appended. With `settle: 'together'` (SMTP: one reply for all) a
@@ -13,6 +13,7 @@
  *     durable, and adopted later (mailbox/waiting.ts). Where it refuses, the copy is refused for the time being: then an
  *     operator has decided, and the sender shall know. For a mailbox of kind `pair` that is always so, and it is adopted
  *     at once: no key service is asked to deliver.
+ * D7  Recipients elsewhere are for submission only (`outbound`), and share one copy, which goes into the queue.
  *
  * Called by smtp/. The mailbox key is asked for when a recipient is added: a mailbox whose key is refused is refused by
  * itself, before the message is sent, and does not hold up the others of the same transaction.
@@ -20,7 +21,7 @@
 import type { KeyKind, Resolution } from '../accounts/addresses.ts';
 import type { WaitingMailboxes } from '../accounts/waiting-mailboxes.ts';
 import { ServerError } from '../base/errors.ts';
-import type { FolderId, MailboxId } from '../base/ids.ts';
+import type { FolderId, MailboxId, MessageId, OrganizationId } from '../base/ids.ts';
 import type { MailboxRef } from '../keys/mailbox-keys.ts';
 import type { MessageWriter, NewMessageOptions, PreparedMessage } from '../mailbox/append.ts';
 import { INBOX } from '../mailbox/folders.ts';
@@ -28,8 +29,11 @@ import type { Mailbox } from '../mailbox/mailbox.ts';
 import type { Principal } from '../mailbox/model.ts';
 import type { ScannedMessage } from '../mime/body-structure.ts';
 import { MessageScanner } from '../mime/scan.ts';
+import type { QueuedEnvelope, QueuedRecipient } from '../queue/envelope.ts';
+import type { Queue } from '../queue/queue.ts';
+import { OutboundCopy } from './outbound-copy.ts';
 import { route, type RouteDeps } from './route.ts';
-import { HopCounter, traceFields, type TracePeer, type TransferProtocol } from './trace.ts';
+import { HopCounter, receivedField, traceFields, type TracePeer, type TransferProtocol } from './trace.ts';
 
 type Writer = Pick<MessageWriter, 'write' | 'finish' | 'discard'>;
 /** What delivery uses of an open mailbox. */
@@ -56,15 +60,26 @@ type Envelope = Readonly<{
   /** The reverse-path without brackets; empty for the null reverse-path. */
   sender: string;
   protocol: TransferProtocol;
-  peer: TracePeer;
+  /** Null for one of our users, whose whereabouts the trace does not tell. */
+  peer: TracePeer | null;
+  /** Only of a submission: what goes along with recipients elsewhere (D7). */
+  outbound?: Outbound | undefined;
   settle: 'together' | 'each';
   /** Whether a message that goes round in circles is refused (trace T3). */
   refusesLoops: boolean;
   principal: Principal;
 }>;
+type Outbound = Readonly<{
+  queue: Pick<Queue, 'newMessage'>;
+  organization: OrganizationId;
+  envelope: Omit<QueuedEnvelope, 'is8Bit' | 'sender'>;
+}>;
 type Recipient = Readonly<{ address: string; ref: MailboxRef; keyKind: KeyKind }>;
-/** Of one recipient, in the order they were added. `looping`: trace T3. */
-export type RecipientOutcome = Readonly<{ kind: 'stored' } | { kind: 'looping' } | { kind: 'failed'; error: unknown }>;
+type Added = Readonly<{ kind: 'here'; recipient: Recipient } | { kind: 'elsewhere'; recipient: QueuedRecipient }>;
+/** Of one recipient, in the order they were added. `item`: in the queue. `looping`: trace T3. */
+export type RecipientOutcome = Readonly<
+  { kind: 'stored'; item?: MessageId } | { kind: 'looping' } | { kind: 'failed'; error: unknown }
+>;
 
 /** `handedOver`: the store owns what was prepared, whatever became of it. */
 type Copy = {
@@ -101,7 +116,8 @@ export class DeliveryTransaction {
   readonly #deps: DeliveryDeps;
   readonly #envelope: Envelope;
   readonly #copies = new Map<MailboxId, Copy>();
-  readonly #recipients: Recipient[] = [];
+  readonly #added: Added[] = [];
+  #outbound: OutboundCopy | null = null;
   readonly #hops = new HopCounter();
   readonly #scanner = new MessageScanner();
   #scanned: ScannedMessage | null = null;
@@ -124,29 +140,45 @@ export class DeliveryTransaction {
       }
       this.#copies.set(mailbox, copy);
     }
-    this.#recipients.push(recipient);
+    this.#added.push({ kind: 'here', recipient });
+  }
+
+  /** Adds a recipient elsewhere (D7), before the first `write`. Throws ServerError: then the others are as before. */
+  async addElsewhere(recipient: QueuedRecipient, signal?: AbortSignal): Promise<void> {
+    const { outbound } = this.#envelope;
+    if (!outbound) throw new TypeError('mail from elsewhere goes nowhere but here');
+    if (!this.#outbound) {
+      const copy = new OutboundCopy(await outbound.queue.newMessage(outbound.organization, signal));
+      if (this.#state !== 'open') {
+        await copy.close(); // discarded meanwhile
+        throw givenUp();
+      }
+      this.#outbound = copy;
+    }
+    this.#outbound.add(recipient);
+    this.#added.push({ kind: 'elsewhere', recipient });
   }
 
   /** Takes the next bytes of the message into every copy; what fails is told by `commit`. */
   async write(chunk: Uint8Array): Promise<void> {
     this.#hops.push(chunk);
-    if (this.#state === 'open') await this.#toAll(this.#trace());
+    if (this.#state === 'open') await this.#begin();
     this.#lastWrite = this.#toAll(chunk);
     await this.#lastWrite;
   }
 
   /** Stores the message (D2, D4). Gives one outcome for each recipient added. */
   async commit(): Promise<readonly RecipientOutcome[]> {
-    if (this.#state === 'open') await this.#toAll(this.#trace());
+    if (this.#state === 'open') await this.#begin();
     this.#state = this.#state === 'ended' ? 'ended' : 'committing';
     const copies = [...this.#copies.values()];
-    if (this.#envelope.refusesLoops && this.#hops.isLooping)
-      for (const copy of copies) copy.outcome = { kind: 'looping' };
-    await Promise.all(copies.filter(isPending).map((copy) => stage(copy)));
-    const failure = copies.find((copy) => copy.outcome !== null)?.outcome;
-    if (failure && this.#envelope.settle === 'together') for (const copy of copies) copy.outcome ??= failure;
-    await Promise.all(copies.filter(isPending).map((copy) => this.#store(copy)));
-    const outcomes = this.#recipients.map((recipient) => this.#outcomeOf(recipient));
+    const all = [...copies, ...(this.#outbound ? [this.#outbound] : [])];
+    if (this.#envelope.refusesLoops && this.#hops.isLooping) for (const copy of all) copy.outcome = { kind: 'looping' };
+    await Promise.all([...copies.filter(isPending).map((copy) => stage(copy)), this.#outbound?.stage()]);
+    const failure = all.find((copy) => copy.outcome !== null)?.outcome;
+    if (failure && this.#envelope.settle === 'together') for (const copy of all) copy.outcome ??= failure;
+    await Promise.all([...copies.filter(isPending).map((copy) => this.#store(copy)), this.#storeOutbound()]);
+    const outcomes = this.#added.map((added) => this.#outcomeOf(added));
     await this.#close();
     return outcomes;
   }
@@ -193,16 +225,28 @@ export class DeliveryTransaction {
     }
   }
 
-  #trace(): Buffer {
+  async #storeOutbound(): Promise<void> {
+    const { outbound, sender } = this.#envelope;
+    if (outbound) await this.#outbound?.store({ ...outbound.envelope, sender });
+  }
+
+  /** Writes the trace fields (D5): those of a mailbox, and those of a message that goes on. */
+  async #begin(): Promise<void> {
     this.#state = 'writing';
     const { transaction, sender, protocol, peer } = this.#envelope;
-    const [first, second] = this.#recipients;
-    const recipient = first && !second ? first.address : null;
-    const { hostname } = this.#deps;
-    return traceFields({ transaction, hostname, protocol, sender, recipient, peer, receivedAtMs: this.#deps.nowMs() });
+    const [first, second] = this.#added;
+    const recipient = first && !second ? first.recipient.address : null;
+    const { hostname, nowMs } = this.#deps;
+    const trace = { transaction, hostname, protocol, sender, recipient, peer, receivedAtMs: nowMs() };
+    await Promise.all([this.#toMailboxes(traceFields(trace)), this.#outbound?.write(receivedField(trace))]);
   }
 
   async #toAll(chunk: Uint8Array): Promise<void> {
+    if (this.#outbound) await Promise.all([this.#toMailboxes(chunk), this.#outbound.write(chunk)]);
+    else await this.#toMailboxes(chunk);
+  }
+
+  async #toMailboxes(chunk: Uint8Array): Promise<void> {
     this.#scanner.push(chunk);
     const pending = [...this.#copies.values()].filter(isPending);
     const [only] = pending;
@@ -210,16 +254,19 @@ export class DeliveryTransaction {
     else await Promise.all(pending.map((copy) => writeTo(copy, chunk)));
   }
 
-  #outcomeOf(recipient: Recipient): RecipientOutcome {
-    return this.#copies.get(recipient.ref.mailbox)?.outcome ?? { kind: 'failed', error: givenUp() };
+  #outcomeOf(added: Added): RecipientOutcome {
+    const copy = added.kind === 'here' ? this.#copies.get(added.recipient.ref.mailbox) : this.#outbound;
+    return copy?.outcome ?? { kind: 'failed', error: givenUp() };
   }
 
   async #close(): Promise<void> {
     this.#state = 'ended';
     const copies = [...this.#copies.values()];
     this.#copies.clear();
+    const outbound = this.#outbound;
+    this.#outbound = null;
     await this.#lastWrite; // a writer is not discarded under a write
-    await Promise.all(copies.map((copy) => close(copy)));
+    await Promise.all([...copies.map((copy) => close(copy)), outbound?.close()]);
   }
 }
 

@@ -10,7 +10,10 @@
 import { isIPv6 } from 'node:net';
 
 /** RFC 3848 and RFC 6531 §4.3: what the `with` clause may say. */
-export type TransferProtocol = 'SMTP' | 'ESMTP' | 'ESMTPS' | 'LMTP' | 'LMTPS' | `UTF8${'SMTP' | 'LMTP'}${'' | 'S'}`;
+export type TransferProtocol =
+  | ('SMTP' | 'ESMTP' | 'ESMTPS' | 'ESMTPA' | 'ESMTPSA' | 'LMTP' | 'LMTPS')
+  | `UTF8SMTP${'' | 'S' | 'A' | 'SA'}`
+  | `UTF8LMTP${'' | 'S'}`;
 
 /** The peer that hands over a message. `helo` is what it calls itself; `tlsCipher` the IANA name of the suite. */
 export type TracePeer = Readonly<{ address: string; helo: string; tlsCipher: string | null }>;
@@ -23,7 +26,8 @@ type Trace = Readonly<{
   sender: string;
   /** The only recipient, or null when there are several (T2). */
   recipient: string | null;
-  peer: TracePeer;
+  /** Null for one of our users, whose whereabouts are nobody's business. */
+  peer: TracePeer | null;
   receivedAtMs: number;
 }>;
 
@@ -37,15 +41,19 @@ const CONTROL = /[\x00-\x1f\x7f-\x9f\u2028\u2029]/g;
 
 /** Return-Path and Received, each line ended by CRLF. RFC 5321 §4.4; the `tls` clause: RFC 8314 §4.3. */
 export function traceFields(trace: Trace): Buffer {
+  return Buffer.concat([Buffer.from(`Return-Path: <${withoutControls(trace.sender)}>\r\n`), receivedField(trace)]);
+}
+
+/** Received alone, for what goes on to another host: Return-Path is the last one's to write. */
+export function receivedField(trace: Trace): Buffer {
   const { peer } = trace;
   const clauses = [
-    `from ${heloName(peer.helo)} (${addressLiteral(peer.address)})`,
+    ...(peer ? [`from ${heloName(peer.helo)} (${addressLiteral(peer.address)})`] : []),
     `by ${trace.hostname} with ${trace.protocol} id ${trace.transaction}`,
     ...(trace.recipient === null ? [] : [`for <${withoutControls(trace.recipient)}>`]),
-    ...(peer.tlsCipher === null ? [] : [`tls ${peer.tlsCipher.replaceAll(/[^A-Za-z0-9_-]/g, '')}`]),
+    ...(peer?.tlsCipher ? [`tls ${peer.tlsCipher.replaceAll(/[^A-Za-z0-9_-]/g, '')}`] : []),
   ];
-  const received = `Received: ${clauses.join('\r\n\t')};\r\n\t${internetDate(trace.receivedAtMs)}\r\n`;
-  return Buffer.from(`Return-Path: <${withoutControls(trace.sender)}>\r\n${received}`);
+  return Buffer.from(`Received: ${clauses.join('\r\n\t')};\r\n\t${internetDate(trace.receivedAtMs)}\r\n`);
 }
 
 /** Counts the Received fields of a message that comes in pieces. */

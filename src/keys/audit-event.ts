@@ -2,8 +2,8 @@
  * Key audit entries in the shape of AWS CloudTrail records, so that the tools that read those read ours.
  * Called by admin/.
  */
-import { mailboxId, organizationId } from '../base/ids.ts';
-import { encryptionContext, organizationContext } from '../crypto/context.ts';
+import { organizationId } from '../base/ids.ts';
+import { encryptionContext, keyOwner, organizationContext } from '../crypto/context.ts';
 import type { AuditRow } from './audit-chain.ts';
 
 type AuditEvent = Readonly<{
@@ -58,5 +58,5 @@ function contextOf({ organization, owner }: AuditRow): Readonly<Record<string, s
   if (organization === null) return null;
   const id = organizationId(organization);
   if (owner === null) return organizationContext(id);
-  return encryptionContext(id, owner === 'directory' ? owner : mailboxId(owner));
+  return encryptionContext(id, keyOwner(owner));
 }

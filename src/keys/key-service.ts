@@ -1,5 +1,5 @@
 /**
- * Key service: the one way to a key. It makes, wraps, leases and forgets mailbox keys and directory keys,
+ * Key service: the one way to a key. It makes, wraps, leases and forgets mailbox keys, directory keys and transit keys,
  * and asks the key providers on everyone's behalf.
  *
  * KS1  An unwrapped mailbox key is leased for at most `cacheMaxAgeMs` (never more than 60 s) after the
@@ -14,7 +14,8 @@
  * KS7  Every failure leaves as a ServerError: key-unavailable (retryable), key-refused, key-lost,
  *      key-mismatch, key-unsuitable, suspended; or as the caller's own `signal.reason`.
  * KS8  No key of a suspended mailbox, or of any mailbox of a suspended organization, is unwrapped to be leased. With
- *      `forget` or `forgetMailbox` at its suspension, none is leased. The directory key stays: administration needs it.
+ *      `forget` or `forgetMailbox` at its suspension, none is leased; so it is with the transit key of a suspended
+ *      organization. The directory key stays: administration needs it.
  * KS9  A wrapped key that did not open is not tried again for `DAMAGED_PAUSE_MS`: a polling client is no storm.
  * KS10 Where an organization has a second root key, it opens what the first one cannot for want of an answer, or because
  *      it is gone or the wrapping is damaged. A refusal is not got round: who takes the first key away locks the mail.
@@ -23,7 +24,7 @@
  */
 import { ServerError } from '../base/errors.ts';
 import { epoch, type Epoch, type OrganizationId } from '../base/ids.ts';
-import { encryptionContext, type KeyOwner } from '../crypto/context.ts';
+import { encryptionContext, type KeyOwner, type PairOwner } from '../crypto/context.ts';
 import { deriveMailboxKeys, type MailboxKeys } from '../crypto/derive.ts';
 import { publicKeyOf } from '../crypto/key-pair.ts';
 import { PACKED_KEY_BYTES, unpackKey } from '../crypto/packed-key.ts';
@@ -71,6 +72,7 @@ type KeyServiceDeps = Readonly<{
 }>;
 type KeyScope = Readonly<{ organization: OrganizationId; owner: KeyOwner }>;
 type LeaseOptions = Readonly<{ use: KeyUse; signal?: AbortSignal }>;
+type PairKeyRef = Readonly<{ organization: OrganizationId; mailbox: PairOwner; epoch: Epoch }>;
 /** A wrapped key as the command line lists it. */
 type ListedKey = Omit<WrappedKeyRow, 'wrapped' | 'sealedPublic'>;
 
@@ -193,7 +195,19 @@ export class KeyService {
    * The public half of a mailbox key's pair. It needs the directory key only, which outlasts an outage (KS2).
    * Throws ServerError 'key-*' (KS7), 'not-found' without a key, 'content-damaged'.
    */
-  async publicKey(ref: MailboxRef & Readonly<{ epoch: Epoch }>, options: LeaseOptions): Promise<Uint8Array> {
+  publicKey(ref: MailboxRef & Readonly<{ epoch: Epoch }>, options: LeaseOptions): Promise<Uint8Array> {
+    return this.#publicKey(ref, options);
+  }
+
+  /** As `publicKey`, of an organization's transit key. */
+  publicTransitKey(
+    of: Readonly<{ organization: OrganizationId; epoch: Epoch }>,
+    options: LeaseOptions,
+  ): Promise<Uint8Array> {
+    return this.#publicKey({ ...of, mailbox: 'transit' }, options);
+  }
+
+  async #publicKey(ref: PairKeyRef, options: LeaseOptions): Promise<Uint8Array> {
     const { organization, mailbox, epoch: keyEpoch } = ref;
     const row = this.#rows.find(organization, mailbox, keyEpoch);
     if (!row) throw noKey({ organization, owner: mailbox });
@@ -235,6 +249,19 @@ export class KeyService {
   /** Leases an organization's directory key (KS2). Throws ServerError 'key-*' (KS7), 'not-found' without a key. */
   leaseDirectory(organization: OrganizationId, options: LeaseOptions): Promise<MailboxKeyLease> {
     return this.#lease(this.#directoryKeys, { organization, owner: 'directory' }, options);
+  }
+
+  /** Leases an organization's transit key of one epoch, as a mailbox key (KS1). Throws ServerError 'key-*' (KS7), 'not-found'. */
+  leaseTransit(
+    organization: OrganizationId,
+    options: LeaseOptions & Readonly<{ epoch: Epoch }>,
+  ): Promise<MailboxKeyLease> {
+    return this.#lease(this.#mailboxKeys, { organization, owner: 'transit' }, options);
+  }
+
+  /** The epoch that new mail is sealed under in the queue; null where the organization has no transit key yet. */
+  transitEpoch(organization: OrganizationId): Epoch | null {
+    return this.#rows.activeEpoch(organization, 'transit');
   }
 
   /** Calls `listener` whenever the keys of an organization were refused, and are purged for it (KS3). */
@@ -362,7 +389,11 @@ export class KeyService {
   async #unwrap(scope: KeyScope & Readonly<{ epoch: Epoch }>, use: KeyUse): Promise<MailboxKeys> {
     if (this.#closed) throw new ServerError('shutting-down', { clientText: 'The server is shutting down' });
     const { organization, owner } = scope;
-    if (owner !== 'directory' && this.#rows.isSuspended({ organization, mailbox: owner })) throw suspended(scope); // KS8
+    const isSuspended =
+      owner === 'transit'
+        ? this.#rows.isOrganizationSuspended(organization)
+        : owner !== 'directory' && this.#rows.isSuspended({ organization, mailbox: owner });
+    if (isSuspended) throw suspended(scope); // KS8
     const row = this.#rows.find(organization, owner, scope.epoch);
     if (!row) throw noKey(scope);
     using key = await this.#unwrapEither(row, use);

@@ -1,5 +1,5 @@
 /**
- * The rows of wrapped keys: mailbox keys by epoch, and each organization's directory key.
+ * The rows of wrapped keys: mailbox keys by epoch, and each organization's directory key and transit key.
  *
  * MK1  A key is stored only wrapped.
  * MK2  A key is never overwritten: a second insert of one organization, owner and epoch throws, and only the wrapping
@@ -9,7 +9,7 @@
  */
 import { ServerError } from '../base/errors.ts';
 import { epoch, mailboxId, organizationId, type Epoch, type MailboxId, type OrganizationId } from '../base/ids.ts';
-import type { KeyOwner } from '../crypto/context.ts';
+import { keyOwner, type KeyOwner } from '../crypto/context.ts';
 import type { MailboxKeys } from '../crypto/derive.ts';
 import type { Database } from '../db/database.ts';
 import type { ProviderKind } from './provider.ts';
@@ -54,6 +54,7 @@ type StoredRow = Readonly<{
 }>;
 
 const ACTIVE_EPOCHS_MAX_COUNT = 10_000;
+const OF_MAILBOX = `owner NOT IN ('directory', 'transit')`;
 const COLUMNS = 'organization, owner, epoch, provider, root_key, wrapped, sealed_public, state, created_at_ms';
 
 export class WrappedKeys {
@@ -110,6 +111,11 @@ export class WrappedKeys {
     const sql = `SELECT 1 FROM organizations WHERE id = ? AND state = 'suspended'
       UNION ALL SELECT 1 FROM mailboxes WHERE id = ? AND state = 'suspended'`;
     return this.#db.prepare(sql).get(organization, mailbox) !== undefined;
+  }
+
+  isOrganizationSuspended(organization: OrganizationId): boolean {
+    const sql = `SELECT 1 FROM organizations WHERE id = ? AND state = 'suspended'`;
+    return this.#db.prepare(sql).get(organization) !== undefined;
   }
 
   /**
@@ -171,7 +177,7 @@ export class WrappedKeys {
   /** Has all mailbox keys of an organization retire; durable. */
   async retireMailboxKeys(organization: OrganizationId): Promise<void> {
     this.#activeEpochs.clear();
-    const sql = `UPDATE wrapped_keys SET state = 'retiring' WHERE organization = ? AND owner <> 'directory'`;
+    const sql = `UPDATE wrapped_keys SET state = 'retiring' WHERE organization = ? AND ${OF_MAILBOX}`;
     this.#db.prepare(sql).run(organization);
     await this.#db.durable();
   }
@@ -179,7 +185,7 @@ export class WrappedKeys {
   /** The mailboxes of an organization that have a retiring key. */
   rotating(organization: OrganizationId): readonly MailboxId[] {
     const sql = `SELECT DISTINCT owner FROM wrapped_keys
-      WHERE organization = ? AND owner <> 'directory' AND state = 'retiring' ORDER BY owner`;
+      WHERE organization = ? AND ${OF_MAILBOX} AND state = 'retiring' ORDER BY owner`;
     return this.#db
       .prepare<{ owner: string }>(sql)
       .all(organization)
@@ -213,7 +219,7 @@ function rowOf(stored: StoredRow | undefined): WrappedKeyRow | null {
   return {
     ...rest,
     organization: organizationId(organization),
-    owner: owner === 'directory' ? owner : mailboxId(owner),
+    owner: keyOwner(owner),
     epoch: epoch(stored.epoch),
     rootKey,
     sealedPublic,

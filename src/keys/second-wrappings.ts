@@ -6,8 +6,8 @@
  *
  * Called by mailbox-keys.ts, key-service.ts and key-changes.ts.
  */
-import { epoch, mailboxId, organizationId, type Epoch, type OrganizationId } from '../base/ids.ts';
-import type { KeyOwner } from '../crypto/context.ts';
+import { epoch, organizationId, type Epoch, type OrganizationId } from '../base/ids.ts';
+import { keyOwner, type KeyOwner } from '../crypto/context.ts';
 import type { Database } from '../db/database.ts';
 import type { ProviderKind } from './provider.ts';
 
@@ -75,7 +75,7 @@ export class SecondWrappings {
       .all(provider, rootKey, organization)
       .map((row) => ({
         organization: organizationId(row.organization),
-        owner: row.owner === 'directory' ? row.owner : mailboxId(row.owner),
+        owner: keyOwner(row.owner),
         epoch: epoch(row.epoch),
       }));
   }

@@ -7,12 +7,27 @@
  * Called by session.ts. Pure.
  */
 import { isIPv4, isIPv6 } from 'node:net';
+import type { NotifyOn } from '../queue/envelope.ts';
+import { parseEnvelopeId, parseNotify, parseOriginalRecipient, parseReturn } from './dsn.ts';
 import { REPLIES, type Reply } from './replies.ts';
 
-/** `address` is empty for the null reverse-path. `sizeBytes`: RFC 1870. */
-type MailCommand = Readonly<{ kind: 'mail'; address: string; sizeBytes: number | null; isUtf8: boolean }>;
+/** `address` is empty for the null reverse-path. `sizeBytes`: RFC 1870. Those after `isUtf8` are for submission. */
+type MailCommand = Readonly<{
+  kind: 'mail';
+  address: string;
+  sizeBytes: number | null;
+  isUtf8: boolean;
+  envelopeId: string | null;
+  returnContent: 'full' | 'headers' | null;
+  requiresTls: boolean;
+}>;
 /** `postmaster` may come without a domain. */
-type RcptCommand = Readonly<{ kind: 'rcpt'; address: string }>;
+type RcptCommand = Readonly<{
+  kind: 'rcpt';
+  address: string;
+  originalRecipient: string | null;
+  notify: readonly NotifyOn[] | null;
+}>;
 type Refused = Readonly<{ kind: 'refused'; reply: Reply }>;
 
 /** RFC 5321 §4.5.3.1.3: with its brackets. */
@@ -30,32 +45,55 @@ const PARAMETER = /^([A-Za-z0-9][A-Za-z0-9-]*)(?:=([\x21-\x3c\x3e-\x7e\u0080-\u{
 const NOT_ASCII = /[^\x00-\x7f]/;
 const INVISIBLE = /[\u0080-\u009f\u200b\u2028\u2029\u2060\ufeff\ufffd\u{e0000}-\u{e007f}]/u;
 
+/** What was announced beside SIZE, 8BITMIME and SMTPUTF8. */
+type Announced = Readonly<{ dsn: boolean; requireTls: boolean; auth: boolean }>;
+const NOTHING_MORE: Announced = { dsn: false, requireTls: false, auth: false };
+
 /** Reads `MAIL FROM:<path> [parameters]`. */
-export function parseMail(line: string): MailCommand | Refused {
+export function parseMail(line: string, announced: Announced = NOTHING_MORE): MailCommand | Refused {
   const parts = split(line, /^MAIL FROM:[ \t]*/i);
   const address = parts?.path === '' ? '' : normalisePath(parts?.path ?? '');
   if (!parts || address === null) return refused(REPLIES.badSender);
-  const parameters = readParameters(parts.parameters, ['SIZE', 'BODY', 'SMTPUTF8']);
+  const parameters = readParameters(parts.parameters, [
+    ...['SIZE', 'BODY', 'SMTPUTF8'],
+    ...(announced.dsn ? ['RET', 'ENVID'] : []),
+    ...(announced.requireTls ? ['REQUIRETLS'] : []),
+    ...(announced.auth ? ['AUTH'] : []), // who says so is not asked: RFC 4954 §5
+  ]);
   if (!(parameters instanceof Map)) return parameters;
+  const requiresTls = parameters.has('REQUIRETLS');
+  if (parameters.get('REQUIRETLS')) return refused(REPLIES.badSyntax); // it takes no value: RFC 8689 §2
+  const returnContent = parseReturn(parameters.get('RET') ?? '');
+  const envelopeId = parseEnvelopeId(parameters.get('ENVID') ?? '');
+  if (parameters.has('RET') && returnContent === null) return refused(REPLIES.badSyntax);
+  if (envelopeId === null || (parameters.has('ENVID') && envelopeId === '')) return refused(REPLIES.badSyntax);
   const [size, body] = [parameters.get('SIZE'), parameters.get('BODY')];
   if (parameters.has('SIZE') && !/^[0-9]{1,20}$/.test(size ?? '')) return refused(REPLIES.badSyntax);
   if (parameters.has('BODY') && !/^(?:7BIT|8BITMIME)$/i.test(body ?? '')) return refused(REPLIES.badSyntax);
   if (parameters.get('SMTPUTF8')) return refused(REPLIES.badSyntax); // it takes no value: RFC 6531 §3.4
   const isUtf8 = parameters.has('SMTPUTF8');
   if (!isUtf8 && NOT_ASCII.test(address)) return refused(REPLIES.utf8NotAnnounced);
-  return { kind: 'mail', address, sizeBytes: size ? Number(size) : null, isUtf8 };
+  const asked = { envelopeId: envelopeId === '' ? null : envelopeId, returnContent, requiresTls };
+  return { kind: 'mail', address, sizeBytes: size ? Number(size) : null, isUtf8, ...asked };
 }
 
 /** Reads `RCPT TO:<path> [parameters]`; `isUtf8` as its MAIL said. */
-export function parseRcpt(line: string, { isUtf8 }: Readonly<{ isUtf8: boolean }>): RcptCommand | Refused {
+export function parseRcpt(
+  line: string,
+  { isUtf8, dsn = false }: Readonly<{ isUtf8: boolean; dsn?: boolean }>,
+): RcptCommand | Refused {
   const parts = split(line, /^RCPT TO:[ \t]*/i);
   const isPostmaster = parts !== null && /^postmaster$/i.test(parts.path); // RFC 5321 §4.1.1.3
   const address = parts && (isPostmaster ? 'postmaster' : normalisePath(parts.path));
   if (!parts || !address) return refused(REPLIES.badRecipient);
-  const parameters = readParameters(parts.parameters, []);
+  const parameters = readParameters(parts.parameters, dsn ? ['NOTIFY', 'ORCPT'] : []);
   if (!(parameters instanceof Map)) return parameters;
   if (!isUtf8 && NOT_ASCII.test(address)) return refused(REPLIES.utf8NotAnnounced);
-  return { kind: 'rcpt', address };
+  const notify = parameters.has('NOTIFY') ? parseNotify(parameters.get('NOTIFY') ?? '') : null;
+  const original = parameters.has('ORCPT') ? parseOriginalRecipient(parameters.get('ORCPT') ?? '') : null;
+  if (parameters.has('NOTIFY') && notify === null) return refused(REPLIES.badSyntax);
+  if (parameters.has('ORCPT') && original === null) return refused(REPLIES.badSyntax);
+  return { kind: 'rcpt', address, originalRecipient: original, notify };
 }
 
 function refused(reply: Reply): Refused {

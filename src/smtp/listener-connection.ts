@@ -17,6 +17,7 @@ import { randomHexId } from '../base/ids.ts';
 import type { Config } from '../config/schema.ts';
 import type { Delivery } from '../delivery/deliver.ts';
 import type { Logger } from '../observe/logger.ts';
+import { Authenticator } from './auth.ts';
 import { MailParser } from './listener-parser.ts';
 import { TransferPace } from './pace.ts';
 import { type ListenerPolicy, MAX_IDLE_COMMANDS_COUNT } from './policy.ts';
@@ -34,6 +35,8 @@ export type ConnectionContext = Readonly<{
   policy: ListenerPolicy;
   delivery: Delivery;
   logger: Logger;
+  /** Whether SU1's exception holds for this peer. */
+  allowsCleartext(address: string): boolean;
   isStopping(): boolean;
 }>;
 
@@ -43,11 +46,13 @@ type Done = () => void;
 export class MailConnection extends SMTPConnection {
   readonly #context: ConnectionContext;
   readonly #mail: MailSession;
+  readonly #authenticator: Authenticator;
   #enhanced: string | null | undefined; // undefined: the library's own choice
   #errorsCount = 0;
   #idleCommandsCount = 0;
   #isAtWork = false; // the peer waits for us
   #pace: TransferPace | null = null;
+  #isListingExtensions = false;
   #handshake: Readonly<{ socket: Socket; startMs: number }> | null = null;
   #onClosed: () => void = () => undefined;
 
@@ -55,6 +60,7 @@ export class MailConnection extends SMTPConnection {
     super(server, socket);
     const { config, delivery, logger } = context;
     this.#context = context;
+    this.#authenticator = new Authenticator(context.policy.submission?.logins ?? null, logger);
     this.#mail = new MailSession({
       connection: randomHexId(),
       policy: context.policy,
@@ -68,6 +74,7 @@ export class MailConnection extends SMTPConnection {
         isTls: this.secure,
         isExtended: this.openingCommand !== 'HELO',
       }),
+      allowsCleartext: () => context.allowsCleartext(this.remoteAddress),
     });
   }
 
@@ -116,6 +123,7 @@ export class MailConnection extends SMTPConnection {
   /** Runs inside the library's constructor: nothing of this class exists yet. */
   override _createParser(): MailParser {
     const parser = new MailParser({
+      maxCommandBytes: () => this.#context.policy.maxCommandBytes,
       isReady: () => this._ready,
       onViolation: (reply) => {
         if (!this._upgrading) this.#refuse(reply);
@@ -167,6 +175,7 @@ export class MailConnection extends SMTPConnection {
   override _resetSession(): void {
     super._resetSession();
     this.#mail.reset();
+    if (!this.session.user) this.#mail.setLogin(null); // the library forgets it at STARTTLS: RFC 3207 §4.2
   }
 
   /** Gets the TLS socket when a handshake begins, and nothing else tells us of it. */
@@ -212,11 +221,64 @@ export class MailConnection extends SMTPConnection {
   }
 
   override handler_MAIL(command: Buffer, done: Done): void {
-    this.#answer(this.#mail.mail(command.toString()), done);
+    this.#work(async () => this.#reply(await this.#mail.mail(command.toString())), done);
   }
 
   override handler_RCPT(command: Buffer, done: Done): void {
     this.#work(async () => this.#reply(await this.#mail.recipient(command.toString())), done);
+  }
+
+  /** AUTH is announced only where it may be used: submission SU1. */
+  override handler_EHLO(command: Buffer, done: Done): void {
+    this.#isListingExtensions = true;
+    super.handler_EHLO(command, done);
+    this.#isListingExtensions = false;
+  }
+
+  override _isSupported(command: string): boolean {
+    if (command === 'AUTH' && this.#isListingExtensions && !this.#mayLogIn) return false;
+    return super._isSupported(command);
+  }
+
+  override handler_AUTH(command: Buffer, done: Done): void {
+    const refusal = this.#authRefusal();
+    if (refusal) {
+      this.#answer(refusal, done);
+      return;
+    }
+    let release = done;
+    const askLine = (text: string): Promise<string> =>
+      new Promise((resolve) => {
+        this._nextHandler = (line, next) => {
+          this.#isAtWork = true;
+          release = next;
+          resolve(line.toString('latin1'));
+        };
+        this.#reply({ code: 334, enhanced: null, text });
+        this.#isAtWork = false; // the peer's turn
+        release();
+      });
+    void this.#guard(async () => {
+      const exchange = { peerAddress: this.remoteAddress, isSecure: this.secure, askLine };
+      const { replies, login } = await this.#authenticator.attempt(command.toString('latin1'), exchange);
+      if (login) {
+        this.#mail.setLogin(login);
+        this.session.user = login.ref.mailbox; // AUTH is not announced again
+      }
+      for (const reply of replies) this.#reply(reply);
+    }).then(() => {
+      release();
+    });
+  }
+
+  get #mayLogIn(): boolean {
+    return this.secure || this.#context.allowsCleartext(this.remoteAddress);
+  }
+
+  #authRefusal(): Reply | null {
+    if (!this.#mayLogIn) return REPLIES.authNeedsTls;
+    if (this.session.user) return REPLIES.alreadyAuthenticated;
+    return this.#mail.isInTransaction ? REPLIES.authInTransaction : null; // RFC 4954 §4
   }
 
   override handler_DATA(command: Buffer, done: Done): void {

@@ -9,7 +9,6 @@
  */
 import { SMTPStream } from 'smtp-server/lib/smtp-stream.js';
 import { DataDecoder } from './data-decoder.ts';
-import { MAX_COMMAND_BYTES } from './policy.ts';
 import { REPLIES, type Reply } from './replies.ts';
 
 const EMPTY = Buffer.alloc(0);
@@ -17,6 +16,7 @@ const [CR, LF] = [0x0d, 0x0a] as const;
 
 /** What the parser tells its connection. */
 type ParserEvents = Readonly<{
+  maxCommandBytes(): number;
   isReady(): boolean;
   onViolation(reply: Reply): void;
   onCommand(command: Buffer, done: () => void): void;
@@ -36,7 +36,7 @@ export class MailParser extends SMTPStream {
   #chunkBytes = 0;
 
   constructor(events: ParserEvents) {
-    super({ maxCommandLength: MAX_COMMAND_BYTES });
+    super();
     this.#events = events;
   }
 
@@ -96,7 +96,7 @@ export class MailParser extends SMTPStream {
     const lineFeed = chunk.indexOf(LF);
     const part = lineFeed < 0 ? chunk : chunk.subarray(0, lineFeed + 1);
     const line = this.#line.length === 0 ? part : Buffer.concat([this.#line, part]);
-    if (line.length > MAX_COMMAND_BYTES) {
+    if (line.length > this.#events.maxCommandBytes()) {
       this.#events.onViolation(REPLIES.lineTooLong);
       return EMPTY;
     }

@@ -1,5 +1,5 @@
 /**
- * The listeners for incoming mail. The files listener*.ts are the only ones that know the smtp-server library, which
+ * The listeners for mail from other servers and from our own users. The files listener*.ts are the only ones that know the smtp-server library, which
  * brings the life of the connection, the command dispatch and STARTTLS; everything that decides about mail is ours.
  * The library's own members that start with an underscore are used here: its version is pinned, and
  * test/smtp/listener.test.ts is the contract with it.
@@ -20,6 +20,8 @@ import type { Logger } from '../observe/logger.ts';
 import { type ConnectionContext, MailConnection } from './listener-connection.ts';
 import { LMTP_POLICY } from './lmtp.ts';
 import { mxPolicy } from './mx.ts';
+import { type SubmissionDeps, submissionPolicy, submissionRules } from './submission.ts';
+import { MECHANISM_NAMES } from './auth.ts';
 import type { ListenerPolicy } from './policy.ts';
 import { REPLIES, type Reply } from './replies.ts';
 
@@ -29,10 +31,17 @@ type SmtpListenersDeps = Readonly<{
   hostname: string;
   tls: TlsIdentity;
   delivery: Delivery;
+  /** Null where no user can log in: then nothing listens for them, whatever the configuration says. */
+  submission: SubmissionDeps | null;
   logger: Logger;
 }>;
 /** Ports in the order of the `listen` options. */
-type BoundPorts = Readonly<{ mx: readonly number[]; lmtp: readonly number[] }>;
+type BoundPorts = Readonly<{
+  mx: readonly number[];
+  lmtp: readonly number[];
+  submission: readonly number[];
+  submissions: readonly number[];
+}>;
 type SmtpListeners = Readonly<{
   /** Throws the error of the first address that cannot be listened on; then none is. */
   start(): Promise<BoundPorts>;
@@ -43,25 +52,33 @@ type SmtpListeners = Readonly<{
   connectionsCount(): number;
 }>;
 
-const UNWANTED_COMMANDS = ['AUTH', 'XCLIENT', 'XFORWARD', 'WIZ', 'SHELL', 'KILL'];
+const UNWANTED_COMMANDS = ['XCLIENT', 'XFORWARD', 'WIZ', 'SHELL', 'KILL'];
 const ACCEPT_BACKLOG_COUNT = 1024;
 const PACE_CHECK_MS = 5000;
 const REFUSED_LINGER_MS = 1000;
 
-/** Makes the MX and LMTP listeners of the configuration; nothing is opened before `start`. Throws TypeError without a certificate. */
+/** Makes the listeners of the configuration; nothing is opened before `start`. Throws TypeError without a certificate. */
 export function createSmtpListeners(deps: SmtpListenersDeps): SmtpListeners {
-  const { mx, lmtp } = deps.config;
-  const serversOf = (policy: ListenerPolicy, count: number): MailServer[] =>
-    Array.from({ length: count }, () => new MailServer(deps, policy));
+  const { mx, lmtp, submission, submissions } = deps.config;
+  const serversOf = (policy: ListenerPolicy, count: number, isSecure?: 'secure'): MailServer[] =>
+    Array.from({ length: count }, () => new MailServer(deps, policy, isSecure));
   const mxServers = serversOf(mxPolicy(deps.config), mx.listen.length);
   const lmtpServers = serversOf(LMTP_POLICY, lmtp.listen.length);
-  const all = [...mxServers, ...lmtpServers];
+  const userPolicy = deps.submission && submissionPolicy(submissionRules(submission, deps.submission));
+  const submissionServers = userPolicy ? serversOf(userPolicy, submission.listen.length) : [];
+  const submissionsServers = userPolicy ? serversOf(userPolicy, submissions.listen.length, 'secure') : [];
+  const all = [...mxServers, ...lmtpServers, ...submissionServers, ...submissionsServers];
   return {
     start: async () => {
       try {
         const bind = (servers: MailServer[], addresses: typeof mx.listen): Promise<number[]> =>
           Promise.all(addresses.map((address, index) => servers[index]?.bind(address) ?? Promise.resolve(0)));
-        return { mx: await bind(mxServers, mx.listen), lmtp: await bind(lmtpServers, lmtp.listen) };
+        return {
+          mx: await bind(mxServers, mx.listen),
+          lmtp: await bind(lmtpServers, lmtp.listen),
+          submission: await bind(submissionServers, submission.listen.slice(0, submissionServers.length)),
+          submissions: await bind(submissionsServers, submissions.listen.slice(0, submissionsServers.length)),
+        };
       } catch (error) {
         await Promise.all(all.map((server) => server.stop(0)));
         throw error;
@@ -91,21 +108,33 @@ class MailServer extends SMTPServer {
   #paceTimer: NodeJS.Timeout | undefined;
   #isStopping = false;
 
-  constructor(deps: SmtpListenersDeps, policy: ListenerPolicy) {
+  constructor(deps: SmtpListenersDeps, policy: ListenerPolicy, isSecure?: 'secure') {
     super({
       ...secureOptions(deps.tls),
       name: deps.hostname,
       heloResponse: '%s',
       lmtp: policy.protocol === 'lmtp',
       size: deps.config.maxMessageBytes,
-      disabledCommands: UNWANTED_COMMANDS,
+      secure: isSecure === 'secure',
+      disabledCommands: policy.submission ? UNWANTED_COMMANDS : [...UNWANTED_COMMANDS, 'AUTH'],
+      authOptional: true, // who may send is ours to say: session.ts
+      authMethods: [...MECHANISM_NAMES],
       hideENHANCEDSTATUSCODES: false,
+      hideDSN: !policy.submission,
+      hideREQUIRETLS: !policy.submission,
       disableReverseLookup: true,
       socketTimeout: deps.config.idleTimeoutMs,
       logger: false, // its lines carry addresses
     });
     const { config, delivery, logger } = deps;
-    this.#context = { config, policy, delivery, logger, isStopping: () => this.#isStopping };
+    this.#context = {
+      config,
+      policy,
+      delivery,
+      logger,
+      allowsCleartext: (address) => policy.submission?.allowsCleartext === true && isLoopback(address),
+      isStopping: () => this.#isStopping,
+    };
     this.on('error', (error) => {
       logger.debug('connection failed', { error });
     });
@@ -132,6 +161,7 @@ class MailServer extends SMTPServer {
     this.#isStopping = true;
     const closed = this.server.listening ? once(this.server, 'close') : Promise.resolve();
     this.server.close();
+    for (const socket of this._pendingSockets.values()) socket.destroy(); // in their TLS handshake
     for (const connection of this.#open) connection.stopIfIdle();
     const cut = setTimeout(() => {
       for (const connection of this.#open) connection.cut();

@@ -7,15 +7,17 @@
  *
  * Called by listener.ts.
  */
-import type { ListenerPolicy } from './policy.ts';
+import { type ListenerPolicy, MAX_COMMAND_BYTES } from './policy.ts';
 import { replyToOutcome } from './replies.ts';
 
 export const LMTP_POLICY: ListenerPolicy = {
   protocol: 'lmtp',
+  submission: null,
   settle: 'each',
   refusesLoops: false,
   earlyTalkerWaitMs: 0,
   maxErrorsCount: Number.POSITIVE_INFINITY,
   maxConnectionsPerAddressCount: Number.POSITIVE_INFINITY,
+  maxCommandBytes: MAX_COMMAND_BYTES,
   answer: (outcomes, transaction) => outcomes.map((outcome) => replyToOutcome(outcome, transaction)),
 };

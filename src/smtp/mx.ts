@@ -7,8 +7,9 @@
  *
  * Called by listener.ts.
  */
-import type { ListenerPolicy } from './policy.ts';
-import { replyToOutcome } from './replies.ts';
+import type { RecipientOutcome } from '../delivery/deliver.ts';
+import { type ListenerPolicy, MAX_COMMAND_BYTES } from './policy.ts';
+import { type Reply, replyToOutcome } from './replies.ts';
 
 const EARLY_TALKER_WAIT_MS = 5; // what talks at once is in the first segments; each new connection waits so long
 const CONNECTIONS_PER_ADDRESS_COUNT = 100;
@@ -18,14 +19,19 @@ const MIN_ERRORS_COUNT = 100;
 export function mxPolicy(options: Readonly<{ maxRecipientsCount: number }>): ListenerPolicy {
   return {
     protocol: 'smtp',
+    submission: null,
     settle: 'together',
     refusesLoops: true,
     earlyTalkerWaitMs: EARLY_TALKER_WAIT_MS,
     maxErrorsCount: Math.max(MIN_ERRORS_COUNT, options.maxRecipientsCount),
     maxConnectionsPerAddressCount: CONNECTIONS_PER_ADDRESS_COUNT,
-    answer(outcomes, transaction) {
-      const worst = outcomes.find((outcome) => outcome.kind !== 'stored') ?? { kind: 'stored' };
-      return [replyToOutcome(worst, transaction)];
-    },
+    maxCommandBytes: MAX_COMMAND_BYTES,
+    answer: worstReply,
   };
+}
+
+/** M3. */
+export function worstReply(outcomes: readonly RecipientOutcome[], transaction: string): readonly Reply[] {
+  const worst = outcomes.find((outcome) => outcome.kind !== 'stored') ?? { kind: 'stored' };
+  return [replyToOutcome(worst, transaction)];
 }

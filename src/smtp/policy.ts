@@ -1,9 +1,12 @@
-/** What the kinds of listener differ in. mx.ts and lmtp.ts each give one; session.ts and listener.ts carry it out. */
+/** What the kinds of listener differ in. mx.ts, lmtp.ts and submission.ts each give one; session.ts and listener.ts carry it out. */
 import type { RecipientOutcome } from '../delivery/deliver.ts';
 import type { Reply } from './replies.ts';
+import type { SubmissionRules } from './submission.ts';
 
 export type ListenerPolicy = Readonly<{
   protocol: 'smtp' | 'lmtp';
+  /** Where our own users hand in mail; null where others deliver it. */
+  submission: SubmissionRules | null;
   /** One reply after the data, or one for each recipient (RFC 2033 §4.2). */
   settle: 'together' | 'each';
   /** Whether a message with too many hops is refused (RFC 5321 §6.3). */
@@ -14,6 +17,8 @@ export type ListenerPolicy = Readonly<{
   maxErrorsCount: number;
   /** Of one client address; loopback is not counted, it is this machine. */
   maxConnectionsPerAddressCount: number;
+  /** A longer line ends the connection. */
+  maxCommandBytes: number;
   /** The replies after the data: as many as `settle` says. */
   answer(outcomes: readonly RecipientOutcome[], transaction: string): readonly Reply[];
 }>;

@@ -23,6 +23,27 @@ export const REPLIES = {
   cannotVerify: reply(252, '2.5.0', 'Cannot verify a user; send a message and see'), // RFC 5321 §3.5.3, §7.3
   sendData: reply(354, null, 'End data with <CR><LF>.<CR><LF>'),
 
+  authenticated: reply(235, '2.7.0', 'Authentication succeeded'), // RFC 4954 §6
+  authRefused: reply(535, '5.7.8', 'The user name or password is wrong'),
+  authUnavailable: reply(454, '4.7.0', 'Temporary authentication failure, try again later'),
+  authRequired: reply(530, '5.7.0', 'Authentication required'),
+  tlsRequired: reply(530, '5.7.0', 'Must issue a STARTTLS command first'), // RFC 3207 §4
+  authNeedsTls: reply(538, '5.7.11', 'Encryption required: issue a STARTTLS command first'),
+  alreadyAuthenticated: reply(503, '5.5.1', 'Already authenticated'),
+  authInTransaction: reply(503, '5.5.1', 'No AUTH within a mail transaction'),
+  unknownMechanism: reply(504, '5.5.4', 'Authentication mechanism not supported'),
+  badAuthResponse: reply(501, '5.5.2', 'Cannot decode the authentication response'),
+  authCancelled: reply(501, '5.7.0', 'Authentication cancelled'),
+  tooManyFailedLogins: reply(421, '4.7.0', 'Too many failed logins'),
+  senderNotOwned: reply(553, '5.7.1', 'This sender address does not belong to your account'),
+  authorNotOwned: reply(550, '5.7.1', 'The From or Sender address in the message does not belong to your account'),
+  noAuthor: reply(550, '5.7.1', 'The message needs one From field with readable addresses'),
+  needsSender: reply(550, '5.7.1', 'Only reports and automatic answers may have an empty sender'),
+  headerTooLarge: reply(552, '5.3.4', 'Message header too large'),
+  tooManyMessages: reply(450, '4.7.1', 'You have sent too many messages within an hour, try again later'),
+  tooManyRecipientsPerHour: reply(452, '4.7.1', 'You have had too many recipients within an hour, try again later'),
+  addressLiteral: reply(550, '5.1.2', 'Mail cannot be sent to address literals'),
+
   closing: reply(421, '4.3.2', 'Server is shutting down, try again later'),
   tooManyConnections: reply(421, '4.7.0', 'Too many connections, try again later'),
   tooManyErrors: reply(421, '4.7.0', 'Too many errors'),

@@ -1,6 +1,6 @@
 /**
- * Sealed bodies on their way to and from disk. Small ones lie in the mailbox database, larger ones are a
- * file each: `blobs/<first two hex digits>/<body id>`. Nothing here sees a key or a plaintext byte.
+ * Sealed bodies on their way to and from disk. Small ones lie in the database of their mailbox or of the queue, larger
+ * ones are a file each: `blobs/<first two hex digits>/<body id>`. Nothing here sees a key or a plaintext byte.
  *
  * O1  A blob is written to `blobs/tmp/`, synced, renamed, and its directory synced, before its row exists;
  *     so a row without its blob cannot be, and a blob without a row is garbage.
@@ -53,9 +53,7 @@ export function insertBody(database: Database, { staged, sizeBytes, commitment, 
   const { lastInsertRowid: bodyRow } = database
     .prepare('INSERT INTO bodies (body, row_count, size_bytes, commitment, sealed_summary) VALUES (?, 1, ?, ?, ?)')
     .run(Buffer.from(staged.body, 'hex'), sizeBytes, commitment, sealedSummary);
-  if (staged.inline) {
-    database.prepare('INSERT INTO inline_bodies (id, sealed) VALUES (?, ?)').run(bodyRow, staged.inline);
-  }
+  keepInline(database, bodyRow, staged);
   return bodyRow;
 }
 
@@ -71,6 +69,11 @@ export async function blobFolders(
     shards: names.filter((name) => SHARD.test(name)),
     strays: names.filter((name) => !SHARD.test(name) && name !== TEMPORARY),
   };
+}
+
+/** Keeps a body in the database, unless it is a file; inside the caller's transaction. */
+export function keepInline(database: Database, bodyRow: number, { inline }: StagedBody): void {
+  if (inline) database.prepare('INSERT INTO inline_bodies (id, sealed) VALUES (?, ?)').run(bodyRow, inline);
 }
 
 export class BodyStore {

@@ -10,6 +10,7 @@ import { Checkpointer } from '../../src/db/checkpointer.ts';
 import { KeyJobs } from '../../src/jobs/key-jobs.ts';
 import { KeyringLock } from '../../src/keys/providers/keyring-lock.ts';
 import { ImportRuns } from '../../src/mailbox/imports.ts';
+import { Queue } from '../../src/queue/queue.ts';
 import { Mailboxes } from '../../src/mailbox/mailboxes.ts';
 import { Health } from '../../src/observe/health.ts';
 import type { Logger } from '../../src/observe/logger.ts';
@@ -19,6 +20,7 @@ type Outcome = Readonly<{ code: number; out: string; error: string }>;
 export type AdminFixture = AsyncDisposable & {
   readonly base: Fixture;
   readonly mailboxes: Mailboxes;
+  readonly queue: Queue;
   readonly socket: string;
   /** Every line that was logged, as JSON. */
   readonly logged: string[];
@@ -52,12 +54,25 @@ export async function openAdmin(overrides: Partial<AdminContext> = {}): Promise<
   });
   mkdirSync(join(base.folder, 'mailboxes'));
   const logger = recordingLogger(logged);
+  const queue = await Queue.open({
+    directory: join(base.folder, 'queue'),
+    inlineBodyMaxBytes: 65_536,
+    freeSpaceReserveBytes: 0,
+    maxMessagesCount: 1000,
+    giveUpAfterMs: 5 * 24 * 3_600_000,
+    checkpointer,
+    transitKeys: base.accounts.transitKeys,
+    logger,
+    nowMs: () => base.nowMs,
+    onFailure,
+  });
   const keyJobs = new KeyJobs({ organizations: base.accounts.organizations, keys: base.keys, mailboxes, logger });
   const context: AdminContext = {
     accounts: base.accounts,
     keys: base.keys,
     audit: base.audit,
     keyJobs,
+    queue,
     resolver: { resolve: () => Promise.resolve({ kind: 'no-name', secure: false, ttlS: 0 }) },
     hostname: 'mx.example.org',
     gateways: () => [{ address: 'mx1.test:2465', reachedAtMs: 1000, failure: null, takenInCount: 7 }],
@@ -104,6 +119,7 @@ export async function openAdmin(overrides: Partial<AdminContext> = {}): Promise<
   return {
     base,
     mailboxes,
+    queue,
     socket,
     logged,
     erased,
@@ -117,6 +133,7 @@ export async function openAdmin(overrides: Partial<AdminContext> = {}): Promise<
     [Symbol.asyncDispose]: async () => {
       await server.close();
       await keyJobs.close();
+      await queue.close();
       await mailboxes.close();
       await checkpointer.close();
       health[Symbol.dispose]();

@@ -34,6 +34,17 @@ const context: fc.Arbitrary<Context> = fc.oneof(
     body: bodyText,
     commitment: bytes,
   }),
+  fc.record({
+    kind: fc.constant('queued-envelope'),
+    organization: organizationText,
+    message: text as fc.Arbitrary<MessageId>,
+  }),
+  fc.record({
+    kind: fc.constantFrom('queued-recipient', 'queued-outcome'),
+    organization: organizationText,
+    message: text as fc.Arbitrary<MessageId>,
+    recipient: number,
+  }),
   fc.record({ kind: fc.constant('folder-name'), ...under, folder: number as fc.Arbitrary<FolderId> }),
   fc.record({ kind: fc.constant('subscription'), ...under, index: bytes }),
   fc.record({ kind: fc.constant('keyword-name'), ...under, keyword: number }),
@@ -111,6 +122,7 @@ test('C3 the encryption context names organization and owner, by id only', () =>
   const forms = [
     [organization, mailbox],
     [organization, 'directory'],
+    [organization, 'transit'],
     [organization, otherMailbox],
     [otherOrganization, mailbox],
   ] as const;

@@ -14,6 +14,7 @@ test('PK1 a packed key opens for its own owner and epoch only', () => {
   for (const other of [
     { ...scope, owner: otherMailbox },
     { ...scope, owner: 'directory' as const },
+    { ...scope, owner: 'transit' as const },
     { ...scope, epoch: nextEpoch },
   ]) {
     expect(codeOf(() => unpackKey(other, packed))).toBe('key-mismatch');
@@ -30,8 +31,10 @@ test('PK1 an altered, short or long structure does not open', () => {
   }
 });
 
-test('PK1 no mailbox can pose as the directory', () => {
-  const posing = { owner: mailboxId(`${'0'.repeat(31)}1`), epoch: firstEpoch };
-  expect(() => packKey(posing, key)).toThrow(TypeError);
+test('PK1 no mailbox can pose as the directory or the queue', () => {
+  for (const last of ['1', '2']) {
+    const posing = { owner: mailboxId(`${'0'.repeat(31)}${last}`), epoch: firstEpoch };
+    expect(() => packKey(posing, key)).toThrow(TypeError);
+  }
   expect(() => packKey(scope, SecretBytes.random(31))).toThrow(TypeError);
 });

@@ -57,6 +57,13 @@ const words = {
   importedSubject: freshWord(),
   importedFolder: freshWord(),
   importedKeyword: freshWord(),
+  remoteLocal: freshWord(),
+  remoteDomain: freshWord(),
+  hiddenRecipient: freshWord(),
+  originalRecipient: freshWord(),
+  envelopeId: freshWord(),
+  submittedLarge: freshWord(),
+  spoofed: freshWord(),
 };
 
 function encodedWord(text: string): string {
@@ -166,6 +173,7 @@ test(
       straceProblem() === null ? await Strace.attach(server.pid, ['-e', 'trace=openat,creat,mkdir']) : null;
     await setUp(server);
     await mailIn(server);
+    await mailOut(server);
     await useImap(server);
     await importMail(server);
     const all = Object.values(words);
@@ -225,6 +233,35 @@ async function mailIn(server: TestServer): Promise<void> {
     expect(await client.ask(`${words.badCommand} ${words.unknownRecipient}`)).toMatch(/^5/);
     expect(await client.ask(`VRFY ${words.unknownRecipient}`)).toMatch(/^\d/);
   }
+}
+
+/** Submitted, and kept in the queue for a server that cannot be found. */
+async function mailOut(server: TestServer): Promise<void> {
+  using client = await SmtpClient.open(server.ports.submission, 'smtp');
+  const login = (user: string, password: string): Promise<string> =>
+    client.ask(`AUTH PLAIN ${Buffer.from(`\0${user}@${DOMAIN}\0${password}`).toString('base64')}`);
+  expect(await login(words.local, words.wrongPassword)).toMatch(/^535 /);
+  expect(await login(words.unknownUser, words.wrongPassword)).toMatch(/^535 /);
+  expect(await login(words.local, words.password)).toMatch(/^235 /);
+  const remote = `${words.remoteLocal}@${words.remoteDomain}.example`;
+  const own = `From: ${words.fromName} <${words.alias}@${DOMAIN}>\r\nBcc: ${words.hiddenRecipient}@example.net\r\n`;
+  const withoutFrom = (message: Buffer): Buffer => message.subarray(message.indexOf('\n') + 1);
+  for (const extra of ['', `${words.submittedLarge}\r\n`.repeat(20_000)]) {
+    const message = Buffer.concat([Buffer.from(own), withoutFrom(canaryMessage(extra))]);
+    const from = `${words.local}@${DOMAIN}> ENVID=${words.envelopeId} RET=HDRS BODY=8BITMIME`;
+    const to = `${remote}> NOTIFY=FAILURE,DELAY ORCPT=rfc822;${words.originalRecipient}@example.net`;
+    for (const line of [`MAIL FROM:<${from}`, `RCPT TO:<${to}`, `RCPT TO:<${words.hiddenRecipient}@example.net>`]) {
+      expect(await client.ask(line)).toMatch(/^250 /);
+    }
+    expect(await client.ask('DATA')).toMatch(/^354 /);
+    expect(await client.transfer(message)).toMatch(/^250 /);
+  }
+  const message = canaryMessage();
+  expect(await client.deliver({ from: `${words.spoofed}@example.net`, to: [remote], message })).toMatch(/^553 /);
+  expect(await client.deliver({ from: `${words.local}@${DOMAIN}`, to: [remote], message })).toMatch(/^550 /);
+  const { code, out } = await server.run(['queue', 'list']);
+  expect(code).toBe(0);
+  expect(out).toContain(words.remoteDomain);
 }
 
 async function useImap(server: TestServer): Promise<void> {

@@ -146,7 +146,7 @@ export async function keyWorld(provider: 'local' | 'aws'): Promise<KeyWorld> {
     nowMs: Date.now,
   });
   const smtpConfig = { ...config.smtp, mx: { ...config.smtp.mx, listen }, lmtp: { ...config.smtp.lmtp, listen } };
-  const smtp = createSmtpListeners({ config: smtpConfig, hostname, tls, delivery, logger: QUIET });
+  const smtp = createSmtpListeners({ config: smtpConfig, hostname, tls, delivery, submission: null, logger: QUIET });
   const [bound, { imap: imapPorts }] = [await smtp.start(), await imap.start()];
   const ports = { smtp: bound.mx[0] ?? 0, lmtp: bound.lmtp[0] ?? 0, imap: imapPorts[0] ?? 0 };
   const health = new Health();
@@ -161,6 +161,7 @@ export async function keyWorld(provider: 'local' | 'aws'): Promise<KeyWorld> {
     endSessions: imap.endSessions,
     closeIdleMailboxes: () => mailboxes.closeIdle(),
     receipts: new Receipts(join(folder, 'receipts'), Date.now),
+    queue: { countOf: () => 0, removeOrganization: () => Promise.resolve(0) },
     keyringFile: keyring,
     defaultKey,
   } as unknown as AdminContext; // of the rest nothing is asked here

@@ -16,6 +16,9 @@ test('MAIL with every parameter', () => {
     address: 'a@b.example',
     sizeBytes: 123,
     isUtf8: true,
+    envelopeId: null,
+    returnContent: null,
+    requiresTls: false,
   });
   expect(mail('<>')).toMatchObject({ address: '', sizeBytes: null, isUtf8: false });
   expect(parseMail('mail from: <a@b.example> body=7bit ')).toMatchObject({ address: 'a@b.example' });

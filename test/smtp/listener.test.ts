@@ -277,12 +277,12 @@ describe('S3 STARTTLS', () => {
 
   test('S14 no listener without a certificate', () => {
     const { delivery } = memoryDelivery();
-    const deps = { hostname: 'h', delivery, logger: console as never };
+    const deps = { hostname: 'h', delivery, submission: {} as never, logger: console as never };
     const config = { maxMessageBytes: 1, maxRecipientsCount: 100, mx: { listen: [{ host: undefined, port: 0 }] } };
     const make = () =>
       createSmtpListeners({
         ...deps,
-        config: { ...config, lmtp: { listen: [] } } as never,
+        config: { ...config, lmtp: { listen: [] }, submission: { listen: [] }, submissions: { listen: [] } } as never,
         tls: { key: '', cert: '' },
       });
     expect(make).toThrow(TypeError);

@@ -7,6 +7,7 @@ import { makeSelfSigned } from '../../src/config/self-signed.ts';
 import type { Delivery } from '../../src/delivery/deliver.ts';
 import type { Logger } from '../../src/observe/logger.ts';
 import { createSmtpListeners } from '../../src/smtp/listener.ts';
+import type { SubmissionDeps } from '../../src/smtp/submission.ts';
 import { memoryDelivery } from '../delivery/memory-mailboxes.ts';
 
 const LISTEN = { listen: [{ host: '127.0.0.1', port: 0 }] };
@@ -20,6 +21,14 @@ const CONFIG: Config['smtp'] = {
   dataMinimumBytesPerSecond: 256,
   mx: LISTEN,
   lmtp: LISTEN,
+  submission: {
+    ...LISTEN,
+    allowCleartextLogin: false,
+    maxMessagesPerHourCount: 1000,
+    maxRecipientsPerHourCount: 1000,
+    traceClientAddress: false,
+  },
+  submissions: LISTEN,
 };
 
 export function certificate(hostname = 'mx.example.org') {
@@ -35,18 +44,29 @@ export async function startServer(config: Partial<Config['smtp']> = {}) {
 }
 
 /** The listeners in front of `delivery`, stopped when the test ends. */
-export async function listenFor(delivery: Delivery, config: Partial<Config['smtp']> = {}) {
+export async function listenFor(
+  delivery: Delivery,
+  config: Partial<Config['smtp']> = {},
+  submission: SubmissionDeps | null = null,
+) {
   const logged: string[] = [];
   const listeners = createSmtpListeners({
     config: { ...CONFIG, ...config },
     hostname: 'mx.example.org',
     tls: CERTIFICATE,
     delivery,
+    submission,
     logger: recorder(logged),
   });
   const ports = await listeners.start();
   onTestFinished(() => listeners.stop(0));
-  return { listeners, logged, mx: ports.mx[0] ?? 0, lmtp: ports.lmtp[0] ?? 0 };
+  const [mx = 0, lmtp = 0, submissionPort = 0, submissions = 0] = [
+    ports.mx,
+    ports.lmtp,
+    ports.submission,
+    ports.submissions,
+  ].map(([first]) => first);
+  return { listeners, logged, mx, lmtp, submission: submissionPort, submissions };
 }
 
 function recorder(lines: string[]): Logger {

@@ -4,7 +4,7 @@
  */
 import { existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { mailboxId, organizationId, randomHexId } from '../../src/base/ids.ts';
+import { mailboxId, organizationId, randomHexId, type OrganizationId } from '../../src/base/ids.ts';
 import { Checkpointer } from '../../src/db/checkpointer.ts';
 import { Database } from '../../src/db/database.ts';
 import { AuditLog } from '../../src/keys/audit-log.ts';
@@ -25,6 +25,9 @@ export type MailboxWorld = Readonly<{
   mailboxes: Mailboxes;
   keys: KeyService;
   directory: string;
+  database: Database;
+  checkpointer: Checkpointer;
+  organization: OrganizationId;
   failures: Error[];
   /** Makes the provider fail from now on, or work again with null. */
   refuse(failure: KeyFailure | null): void;
@@ -104,6 +107,9 @@ export async function mailboxWorld(
     mailboxes,
     keys,
     directory,
+    database,
+    checkpointer,
+    organization,
     failures,
     refuse: (failure) => {
       gate.failure = failure;

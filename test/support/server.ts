@@ -20,7 +20,14 @@ export const PASSWORD = 'pw';
 const START_TIMEOUT_MS = 60_000;
 const POLL_MS = 10;
 
-export type Ports = Readonly<{ smtp: number; lmtp: number; imap: number; imaps: number }>;
+export type Ports = Readonly<{
+  smtp: number;
+  lmtp: number;
+  submission: number;
+  submissions: number;
+  imap: number;
+  imaps: number;
+}>;
 export type Ended = Readonly<{ code: number | null; signal: NodeJS.Signals | null }>;
 export type CommandResult = Ended & Readonly<{ out: string; error: string }>;
 export type ServerOptions = Readonly<{
@@ -42,6 +49,8 @@ const SETTINGS: TomlTable = {
     maxConnectionsCount: 10_000,
     mx: { listen: ['127.0.0.1:0'] },
     lmtp: { listen: ['127.0.0.1:0'] },
+    submission: { listen: ['127.0.0.1:0'], allowCleartextLogin: true },
+    submissions: { listen: ['127.0.0.1:0'] },
   },
   imap: {
     listen: ['127.0.0.1:0'],
@@ -58,7 +67,7 @@ export class TestServer {
   readonly #env: NodeJS.ProcessEnv;
   readonly #command: readonly string[];
   #child: ChildProcess | null = null;
-  #ports: Ports = { smtp: 0, lmtp: 0, imap: 0, imaps: 0 };
+  #ports: Ports = { smtp: 0, lmtp: 0, submission: 0, submissions: 0, imap: 0, imaps: 0 };
 
   constructor(directory: string, env: NodeJS.ProcessEnv, command: readonly string[]) {
     this.directory = directory;
@@ -192,10 +201,15 @@ export class TestServer {
 
   /** The next start takes the same ports (TS1). */
   #pinPorts(): void {
-    const { smtp, lmtp, imap, imaps } = this.#ports;
+    const { smtp, lmtp, submission, submissions, imap, imaps } = this.#ports;
     const at = (port: number | undefined): string[] => (port === undefined ? [] : [`127.0.0.1:${String(port)}`]);
     const pinned = {
-      smtp: { mx: { listen: at(smtp) }, lmtp: { listen: at(lmtp) } },
+      smtp: {
+        mx: { listen: at(smtp) },
+        lmtp: { listen: at(lmtp) },
+        submission: { listen: at(submission) },
+        submissions: { listen: at(submissions) },
+      },
       imap: { listen: at(imap), listenTls: at(imaps) },
     };
     const current = parseToml(readFileSync(this.configFile, 'utf8'));

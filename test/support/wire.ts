@@ -130,10 +130,15 @@ export class SmtpClient implements Disposable {
         return [reply];
       }
     }
-    this.#wire.send(dotStuffed(message), '.\r\n');
-    const replies: string[] = [];
-    for (let count = this.#isLmtp ? to.length : 1; count > 0; count -= 1) replies.push(await this.reply());
+    const replies = [await this.transfer(message)];
+    for (let count = this.#isLmtp ? to.length : 1; count > 1; count -= 1) replies.push(await this.reply());
     return replies;
+  }
+
+  /** Sends the message after DATA; the first reply to it. */
+  async transfer(message: Uint8Array): Promise<string> {
+    this.#wire.send(dotStuffed(message), '.\r\n');
+    return this.reply();
   }
 
   [Symbol.dispose](): void {

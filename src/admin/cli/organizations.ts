@@ -113,7 +113,8 @@ export function addOrganizationCommands(program: Command, terminal: Terminal): v
       const word = content.organization.name ?? content.organization.id;
       const text =
         `This deletes organization ${word} with ${String(content.domains.length)} domains and ` +
-        `${String(content.mailboxes.length)} mailboxes, and the keys of their mail. It cannot be undone.`;
+        `${String(content.mailboxes.length)} mailboxes, and the keys of their mail; with it go ` +
+        `${String(content.queuedCount)} messages that wait to be sent. It cannot be undone.`;
       await confirmLoss(terminal, { text, word, isConfirmed: options.yes === true });
       const named = { organization, domains: options.domains, mailboxes: options.mailboxes };
       const answer = await session.ask('org.delete', named);

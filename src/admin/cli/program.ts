@@ -16,6 +16,7 @@ import { addKeyCommands } from './keys.ts';
 import { addKeyringCommands } from './keyring.ts';
 import { addMailboxCommands } from './mailboxes.ts';
 import { addOrganizationCommands } from './organizations.ts';
+import { addQueueCommands } from './queue.ts';
 import { addReceiptCommands } from './receipts.ts';
 import { DEFAULT_CONFIG_FILE } from './session.ts';
 import { addStatusCommand } from './status.ts';
@@ -55,6 +56,7 @@ export function createProgram(terminal: Terminal, offline: OfflineWork = {}): Co
   addGrantCommands(program, terminal);
   addKeyringCommands(program, terminal);
   addCacheCommands(program, terminal);
+  addQueueCommands(program, terminal);
   addReceiptCommands(program, terminal);
   addTlsCommands(program, terminal);
   addGatewayCommands(program, terminal);

@@ -33,6 +33,7 @@ function statusText(status: Status): string {
     ['open mailboxes', String(status.openMailboxesCount)],
     ['cached keys', JSON.stringify(status.keyCache)],
     ['mail waits for its key', waitingText(status.waitingMailboxes)],
+    ['queue', queueText(status.queue)],
     ['wrapped keys', verifiedText(status.keysVerified)],
     ['stored mail', scrubText(status.scrub)],
     ...keyServiceLines(status.keyService),
@@ -56,6 +57,18 @@ function scrubText(scrub: Status['scrub']): string {
   if (faultsCount > 0) return `${String(faultsCount)} FAULTS. See: sealpost doctor`;
   if (dueCount > 0) return `${String(mailboxesCount - dueCount)} of ${String(mailboxesCount)} mailboxes opened in time`;
   return oldestAtMs === null ? 'none' : `all opened since ${new Date(oldestAtMs).toISOString()}`;
+}
+
+function queueText(queue: Status['queue']): string {
+  if (queue.messagesCount === 0) return 'empty';
+  const { oldestAcceptedAtMs: oldest, damagedCount, keysMissingCount } = queue;
+  return [
+    `${String(queue.messagesCount)} messages for ${String(queue.recipientsCount)} recipients`,
+    ...(oldest === null ? [] : [`the oldest ${durationText(Math.max(Date.now() - oldest, 0))} old`]),
+    ...(queue.heldCount > 0 ? [`${String(queue.heldCount)} held`] : []),
+    ...(keysMissingCount > 0 ? [`WAITING FOR KEYS of ${String(keysMissingCount)} organizations`] : []),
+    ...(damagedCount > 0 ? [`${String(damagedCount)} DO NOT OPEN`] : []),
+  ].join(', ');
 }
 
 function waitingText({ count, since }: Status['waitingMailboxes']): string {

@@ -17,6 +17,7 @@ import type { KeyringLock } from '../../keys/providers/keyring-lock.ts';
 import type { ImportRuns } from '../../mailbox/imports.ts';
 import type { Mailbox } from '../../mailbox/mailbox.ts';
 import type { Undeletion } from '../../mailbox/undelete.ts';
+import type { Queue } from '../../queue/queue.ts';
 import type { Health } from '../../observe/health.ts';
 import type { Receipts } from '../receipts.ts';
 
@@ -70,6 +71,7 @@ export type AdminContext = Readonly<{
   imports: ImportRuns;
   /** Brings back what was expunged at `sinceMs` or later and is still kept. */
   undelete(ref: MailboxRef, sinceMs: number, signal: AbortSignal): Promise<Undeletion>;
+  queue: Queue;
   receipts: Receipts;
   keyJobs: KeyJobs;
   resolver: Pick<Resolver, 'resolve'>;

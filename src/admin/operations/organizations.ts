@@ -84,16 +84,18 @@ const remove = operation(
     for (const mailbox of content.mailboxes) await accounts.mailboxes.delete(mailbox.ref, deletion);
     for (const name of content.domains) await accounts.domains.delete(name);
     await accounts.organizations.delete(organization.id, deletion);
+    await context.queue.removeOrganization(organization.id); // its key is gone
     return { id: organization.id, receipts: deletion.written };
   },
 );
 
-type Contents = Readonly<{ domains: readonly string[]; mailboxes: readonly MailboxAccount[] }>;
+type Contents = Readonly<{ domains: readonly string[]; mailboxes: readonly MailboxAccount[]; queuedCount: number }>;
 
 async function contentsOf(organization: Organization, context: AdminContext, signal: AbortSignal): Promise<Contents> {
   const { domains } = context.accounts;
   const names = domains.list(organization.id).map((domain) => domain.name);
-  return { domains: names, mailboxes: await allMailboxes(organization.id, context, signal) };
+  const queuedCount = context.queue.countOf(organization.id);
+  return { domains: names, mailboxes: await allMailboxes(organization.id, context, signal), queuedCount };
 }
 
 async function allMailboxes(id: OrganizationId, context: AdminContext, signal: AbortSignal): Promise<MailboxAccount[]> {

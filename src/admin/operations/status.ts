@@ -14,6 +14,7 @@ export const statusOperations = {
     ...context.state(),
     keyringBackup: await keyringBackupState(context.keyringFile),
     keyCache: context.keys.cacheState(),
+    queue: context.queue.state(),
     waitingMailboxes: waitingState(context.accounts.waitingMailboxes.list()),
     keysVerified: context.accounts.organizations.verifications(),
     scrub: context.scrubState(),
