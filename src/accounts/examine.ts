@@ -19,7 +19,12 @@ import type { DirectoryRecords } from './records.ts';
 
 type ExamineDeps = DirectoryDeps & Readonly<{ reader: DatabaseReader; /** Of the directory. */ file: string }>;
 type AddressRow = Readonly<{ domain: string; localIndex: Buffer; sealedLocal: Buffer }>;
-type MailboxRow = Readonly<{ id: string; sealedProfile: Buffer; sealedCredential: Buffer | null }>;
+type MailboxRow = Readonly<{
+  id: string;
+  sealedProfile: Buffer;
+  sealedCredential: Buffer | null;
+  sealedScram: Buffer | null;
+}>;
 
 const UNOPENED = 'a record of the directory does not open';
 const CHECKS: readonly Check[] = [
@@ -101,20 +106,24 @@ export class DirectoryExamination {
       ...(name && !opens(() => records.openName(name.sealed)) ? [`name of organization ${organization}`] : []),
       ...this.#mailboxRecords(records),
       ...this.#addressRecords(records),
+      ...this.#appPasswordRecords(records),
     ];
     return places.map((where) => ({ what: UNOPENED, where, remedy: 'kept' }));
   }
 
   #mailboxRecords(records: DirectoryRecords): string[] {
-    const sql = `SELECT id, sealed_profile AS sealedProfile, sealed_credential AS sealedCredential FROM mailboxes
+    const sql = `SELECT id, sealed_profile AS sealedProfile, sealed_credential AS sealedCredential,
+      sealed_scram AS sealedScram FROM mailboxes
       WHERE organization = ? AND state <> 'deleting'`;
     const places: string[] = [];
     for (const row of this.#directory.prepare<MailboxRow>(sql).all(records.organization)) {
       const id: MailboxId = mailboxId(row.id);
       if (!opens(() => records.openProfile(id, row.sealedProfile))) places.push(`profile of mailbox ${id}`);
-      const { sealedCredential } = row;
+      const { sealedCredential, sealedScram } = row;
       if (sealedCredential && !opens(() => records.openCredential(id, sealedCredential)))
         places.push(`credential of mailbox ${id}`);
+      if (sealedScram && !opens(() => records.openScram(id, sealedScram)))
+        places.push(`SCRAM secrets of mailbox ${id}`);
     }
     const keys = `SELECT owner, epoch, sealed_public AS sealed FROM wrapped_keys
       WHERE organization = ? AND sealed_public IS NOT NULL`;
@@ -125,6 +134,19 @@ export class DirectoryExamination {
       if (!opens(() => records.openPublicKey(of, row.sealed))) places.push(`public key of mailbox ${row.owner}`);
     }
     return places;
+  }
+
+  #appPasswordRecords(records: DirectoryRecords): string[] {
+    const sql = `SELECT p.id, p.mailbox, p.sealed FROM app_passwords p JOIN mailboxes m ON m.id = p.mailbox
+      WHERE m.organization = ?`;
+    return this.#directory
+      .prepare<{ id: string; mailbox: string; sealed: Buffer }>(sql)
+      .all(records.organization)
+      .filter(({ id, mailbox, sealed }) => {
+        const at = { mailbox: mailboxId(mailbox), appPassword: id };
+        return !opens(() => records.openAppPassword(at, sealed));
+      })
+      .map(({ id, mailbox }) => `app password ${id} of mailbox ${mailbox}`);
   }
 
   #addressRecords(records: DirectoryRecords): string[] {

@@ -18,7 +18,7 @@ import type { SecretBytes } from './secret-bytes.ts';
 
 type BlindIndexContext =
   | Readonly<{
-      kind: 'folder' | 'keyword' | 'import-content' | 'import-source';
+      kind: 'folder' | 'keyword' | 'annotation' | 'import-content' | 'import-source';
       organization: OrganizationId;
       mailbox: MailboxId;
     }>
@@ -47,6 +47,7 @@ function indexed(context: BlindIndexContext): [kind: string, fields: ContextFiel
     case 'keyword':
     case 'import-content':
     case 'import-source':
+    case 'annotation':
       return [`index-${context.kind}`, [context.organization, context.mailbox]];
     case 'address-local':
       return ['index-address', [context.organization, context.domain]];

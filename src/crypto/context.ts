@@ -49,6 +49,8 @@ export type RecordContext =
   | (UnderMailboxKey & Readonly<{ kind: 'subscription'; index: Uint8Array }>)
   | (UnderMailboxKey & Readonly<{ kind: 'keyword-name'; keyword: number }>)
   | (UnderMailboxKey & Readonly<{ kind: 'import-key' }>)
+  /** `folder` 0: of the mailbox itself. */
+  | (UnderMailboxKey & Readonly<{ kind: 'annotation'; folder: number; index: Uint8Array }>)
   | (UnderDirectoryKey & Readonly<{ kind: 'organization-name' }>)
   | (UnderDirectoryKey & Readonly<{ kind: 'mailbox-profile'; mailbox: MailboxId }>)
   | (UnderDirectoryKey & Readonly<{ kind: 'credential' | 'scram'; mailbox: MailboxId }>)
@@ -137,6 +139,8 @@ function contextFields(context: Context): ContextField[] {
       return [...mailboxFields(context), { u32: context.keyword }];
     case 'import-key':
       return mailboxFields(context);
+    case 'annotation':
+      return [...mailboxFields(context), { u64: context.folder }, context.index];
     case 'organization-name':
       return [context.organization, { u32: context.epoch }];
     case 'mailbox-profile':

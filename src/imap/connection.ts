@@ -13,35 +13,34 @@
  *
  * Made by server.ts.
  */
-import type { X509Certificate } from 'node:crypto';
 import type { Socket } from 'node:net';
-import { TLSSocket, type SecureContext } from 'node:tls';
+import type { Readable } from 'node:stream';
 import { Slice } from '../base/abort.ts';
 import { randomHexId } from '../base/ids.ts';
 import { tlsChannel } from '../sasl/tls-channel.ts';
 import { append } from './commands/append.ts';
+import { Compression } from './compression.ts';
 import { runCommand } from './dispatch.ts';
 import { Output } from './output.ts';
 import { CommandReader } from './proto/command-reader.ts';
 import { parseCommand, type Command } from './proto/grammar.ts';
-import { LIMITS_AFTER_LOGIN, LIMITS_BEFORE_LOGIN, type ReaderEvent } from './proto/reader-events.ts';
+import { LIMITS_AFTER_LOGIN, LIMITS_BEFORE_LOGIN, LIMITS_OF_LITERAL_MINUS } from './proto/reader-events.ts';
+import type { ReaderEvent } from './proto/reader-events.ts';
 import * as print from './proto/responses.ts';
 import { Session, type SessionDeps, type SessionSelection, type Wire } from './session.ts';
+import { handshake, type TlsOptions } from './tls-handshake.ts';
 
-type ConnectionOptions = Readonly<{
-  /** TLS from the first byte. */
-  isImplicitTls: boolean;
-  isLoopback: boolean;
-  secureContext: SecureContext;
-  hostname: string;
-  /** Who signs client certificates; none: no client is asked for one. */
-  clientAuthorities: readonly X509Certificate[];
-}>;
+type ConnectionOptions = TlsOptions &
+  Readonly<{
+    /** TLS from the first byte. */
+    isImplicitTls: boolean;
+    isLoopback: boolean;
+    hostname: string;
+  }>;
 
 const MAX_UNREAD_BYTES = 64 * 1024;
 const MAX_COMMANDS_BEFORE_LOGIN = 20;
 const MAX_FAULTS_IN_A_ROW = 50;
-const HANDSHAKE_TIMEOUT_MS = 15_000;
 const OUTPUT_STALL_MS = 120_000;
 const CLOSE_LINGER_MS = 1_000;
 const KEEP_ALIVE_MS = 120_000;
@@ -53,6 +52,7 @@ export class Connection {
   readonly #deps: SessionDeps;
   readonly #raw: Socket;
   #socket: Socket;
+  #compression: Compression | null = null;
   readonly #reader = new CommandReader(LIMITS_BEFORE_LOGIN);
   readonly #out: Output;
   readonly #session: Session;
@@ -82,9 +82,7 @@ export class Connection {
       this.destroy();
     });
     this.#session = new Session(deps, this.#wire());
-    this.#timer = setTimeout(() => {
-      this.#end('Too slow to log in');
-    }, deps.config.loginTimeoutMs);
+    this.#timer = this.#loginTimer();
     socket.setNoDelay(true);
     socket.setKeepAlive(true, KEEP_ALIVE_MS);
     socket.on('error', () => undefined); // 'close' follows
@@ -176,6 +174,10 @@ export class Connection {
       loggedIn: () => {
         this.#loggedIn();
       },
+      loggedOut: () => {
+        this.#loggedOut();
+      },
+      isCompressed: () => this.#compression !== null,
       destroy: () => {
         this.destroy();
       },
@@ -195,6 +197,7 @@ export class Connection {
         this.#session.wantsTls = false;
         if (!(await this.#startTls())) return;
       }
+      await this.#changeCompression();
       if (this.#farewell !== null) this.#session.bye(this.#farewell);
       if (slice.due) await slice.pause();
     }
@@ -288,7 +291,7 @@ export class Connection {
     if (this.#isLoggedIn) this.#timer.refresh();
     if (this.#reader.bufferedBytes > MAX_UNREAD_BYTES && !this.#isWaiting) {
       this.#isPaused = true;
-      this.#socket.pause();
+      this.#input.pause();
     }
     this.#wake();
   };
@@ -298,7 +301,7 @@ export class Connection {
     this.#wake();
   };
 
-  #listen(socket: Socket): void {
+  #listen(socket: Readable): void {
     socket.on('data', this.#onData);
     socket.on('end', this.#onEnd);
     this.#isPaused = false;
@@ -308,7 +311,12 @@ export class Connection {
   #resume(): void {
     if (!this.#isPaused) return;
     this.#isPaused = false;
-    this.#socket.resume();
+    this.#input.resume();
+  }
+
+  /** Where the client's bytes come from. */
+  get #input(): Readable {
+    return this.#compression?.input ?? this.#socket;
   }
 
   #wake(): void {
@@ -326,32 +334,13 @@ export class Connection {
     raw.off('end', this.#onEnd);
     this.#reader.reset(); // C4
     if (this.#gone.signal.aborted || this.#hasEnded) return false;
-    const secure = new TLSSocket(raw, {
-      isServer: true,
-      secureContext: this.#options.secureContext,
-      ALPNProtocols: ['imap'],
-      ...(this.#options.clientAuthorities.length > 0 ? { requestCert: true, rejectUnauthorized: false } : {}),
+    const secure = await handshake(raw, this.#options, {
+      signal: this.#gone.signal,
+      onClose: () => {
+        this.#lose();
+      },
     });
-    const done = Promise.withResolvers<boolean>();
-    const timer = setTimeout(() => {
-      this.destroy();
-    }, HANDSHAKE_TIMEOUT_MS);
-    secure.on('error', () => {
-      this.destroy();
-    });
-    secure.once('close', () => {
-      done.resolve(false);
-      this.#lose();
-    });
-    secure.once('secure', () => {
-      done.resolve(true);
-    });
-    this.#gone.signal.addEventListener('abort', () => {
-      done.resolve(false);
-    });
-    const isSecure = await done.promise;
-    clearTimeout(timer);
-    if (!isSecure) {
+    if (!secure) {
       this.destroy();
       return false;
     }
@@ -363,9 +352,45 @@ export class Connection {
     return true;
   }
 
+  /** Switches it on or off, if a command said so: from the byte after its tagged line. RFC 4978 §3, RFC 8437 §2. */
+  async #changeCompression(): Promise<void> {
+    const { wants } = this.#session;
+    if (wants === null) return;
+    this.#session.wants = null;
+    await this.#out.drained();
+    if (this.#gone.signal.aborted || this.#hasEnded) return;
+    this.#input.off('data', this.#onData);
+    this.#input.off('end', this.#onEnd);
+    if (wants === 'compression') {
+      this.#socket.pause();
+      this.#compression = new Compression(this.#socket, this.#reader.takeReceived());
+      this.#out.moveTo(this.#compression.output);
+    } else {
+      await this.#compression?.stop();
+      this.#compression = null;
+      this.#out.moveTo(this.#socket);
+    }
+    this.#listen(this.#input);
+  }
+
+  #loginTimer(): NodeJS.Timeout {
+    return setTimeout(() => {
+      this.#end('Too slow to log in');
+    }, this.#deps.config.loginTimeoutMs);
+  }
+
+  #loggedOut(): void {
+    this.#isLoggedIn = false;
+    this.#commandsCount = 0;
+    this.#reader.setLimits(LIMITS_BEFORE_LOGIN);
+    clearTimeout(this.#timer);
+    this.#timer = this.#loginTimer();
+  }
+
   #loggedIn(): void {
     this.#isLoggedIn = true;
-    this.#reader.setLimits(LIMITS_AFTER_LOGIN);
+    const isMinus = this.#session.off.has('LITERAL+');
+    this.#reader.setLimits(isMinus ? LIMITS_OF_LITERAL_MINUS : LIMITS_AFTER_LOGIN);
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => {
       if (this.#isWaiting) this.#end('Idle for too long');
@@ -396,8 +421,8 @@ export class Connection {
     const linger = setTimeout(() => {
       this.destroy();
     }, CLOSE_LINGER_MS);
-    this.#socket.end();
-    this.#socket.resume(); // what still comes is dropped, so that the end is seen
+    (this.#compression?.output ?? this.#socket).end();
+    this.#input.resume(); // what still comes is dropped, so that the end is seen
     if (this.#raw.destroyed) clearTimeout(linger);
     else
       this.#raw.once('close', () => {

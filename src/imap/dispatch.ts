@@ -16,25 +16,57 @@ import { changeFolders } from './commands/folders.ts';
 import { idle } from './commands/idle.ts';
 import { list, listSubscribed } from './commands/list.ts';
 import { authenticate, login, startTls } from './commands/login.ts';
+import { metadata } from './commands/metadata.ts';
 import { tellQuota } from './commands/quota.ts';
 import { searchMessages } from './commands/search.ts';
 import { closeFolder, openFolder, unselectFolder } from './commands/select.ts';
-import { enable, identify, logout } from './commands/session.ts';
+import { compress, enable, identify, logout, unauthenticate } from './commands/session.ts';
 import { storeFlags } from './commands/store.ts';
 import type { Command } from './proto/grammar.ts';
 import * as print from './proto/responses.ts';
 import type { Session } from './session.ts';
 
+/** RFC 9585 §3 asks for ten seconds or more. */
+const PROGRESS_EVERY_MS = 15_000;
+
 /** Runs one command and writes its tagged line. */
 export async function runCommand(session: Session, tag: string, command: Command): Promise<void> {
   let answer: Answer;
+  const progress = tellsProgress(command)
+    ? setInterval(sayInProgress, session.deps.progressEveryMs ?? PROGRESS_EVERY_MS, session, tag)
+    : undefined;
   try {
     answer = await handle(session, tag, command);
   } catch (error) {
     answer = session.failure(error);
+  } finally {
+    clearInterval(progress);
   }
   await session.sendUpdates({ mayExpunge: mayExpunge(command), mustAsk: asksForNews(command) });
   session.out.write(print.taggedLine(tag, answer.status, answer.code, answer.text));
+}
+
+/** Commands that may take long and say nothing but whole lines, so that another line fits in between. */
+function tellsProgress({ kind }: Command): boolean {
+  switch (kind) {
+    case 'copy':
+    case 'move':
+    case 'search':
+    case 'expunge':
+    case 'rename':
+    case 'delete':
+    case 'select':
+    case 'examine':
+      return true;
+    default:
+      return false;
+  }
+}
+
+/** RFC 9585 §4: so that neither the client nor something on the way gives up. */
+function sayInProgress(session: Session, tag: string): void {
+  if (session.signal.aborted || session.state.kind === 'logout' || session.off.has('INPROGRESS')) return;
+  session.out.write(print.untaggedLine('OK', { kind: 'INPROGRESS', tag }, 'Still at work'));
 }
 
 function mayExpunge(command: Command): boolean {
@@ -62,7 +94,7 @@ async function handle(session: Session, tag: string, command: Command): Promise<
     case 'logout':
       return logout(session);
     case 'id':
-      return identify(session);
+      return identify(session, command);
     case 'unknown':
       return bad('Unknown command');
     case 'starttls':
@@ -101,6 +133,10 @@ async function handleAfterLogin(session: Session, tag: string, command: AfterLog
   switch (command.kind) {
     case 'enable':
       return enable(session, command);
+    case 'compress':
+      return compress(session, command);
+    case 'unauthenticate':
+      return unauthenticate(session);
     case 'namespace':
       session.out.write(print.namespaceLine());
       return ok('Done');
@@ -117,6 +153,9 @@ async function handleAfterLogin(session: Session, tag: string, command: AfterLog
     case 'getquota':
     case 'getquotaroot':
       return tellQuota(session, state.mailbox, command);
+    case 'getmetadata':
+    case 'setmetadata':
+      return session.off.has('METADATA') ? bad('Unknown command') : metadata(session, state.mailbox, command);
     case 'list':
       return list(session, state.mailbox, command);
     case 'lsub':

@@ -17,12 +17,16 @@ type AdvertisingState = Readonly<{
   maxMessageBytes: number;
   /** SASL mechanisms that are offered on this connection. */
   mechanisms: readonly string[];
+  /** Not for a client that is known to stall under compression, nor twice. */
+  mayCompress: boolean;
   /** Switched off by an operator, in upper case (X2). */
   off: ReadonlySet<string>;
 }>;
 
 /** What a client can switch on. RFC 9051 §6.3.1. */
-export type Enabled = { rev2: boolean; condStore: boolean; qresync: boolean };
+export type Enabled = { rev2: boolean; condStore: boolean; qresync: boolean; utf8: boolean };
+
+export const nothingEnabled = (): Enabled => ({ rev2: false, condStore: false, qresync: false, utf8: false });
 
 type Extension = Readonly<{
   name: string;
@@ -58,6 +62,11 @@ const EXTENSIONS: readonly Extension[] = [
   { name: 'ENABLE', source: 'RFC 5161', isAdvertised: always },
   { name: 'ID', source: 'RFC 2971', isAdvertised: always },
   { name: 'IDLE', source: 'RFC 2177', isAdvertised: always },
+  { name: 'COMPRESS=DEFLATE', source: 'RFC 4978', isAdvertised: (state) => state.isLoggedIn && state.mayCompress },
+  { name: 'UNAUTHENTICATE', source: 'RFC 8437', isAdvertised: loggedIn },
+  { name: 'INPROGRESS', source: 'RFC 9585', isAdvertised: loggedIn },
+  { name: 'METADATA', source: 'RFC 5464', isAdvertised: loggedIn },
+  { name: 'LIST-METADATA', source: 'RFC 9590', isAdvertised: loggedIn },
   { name: 'NAMESPACE', source: 'RFC 2342', isAdvertised: loggedIn },
   { name: 'UIDPLUS', source: 'RFC 4315', isAdvertised: loggedIn },
   { name: 'UNSELECT', source: 'RFC 3691', isAdvertised: loggedIn },
@@ -82,6 +91,14 @@ const EXTENSIONS: readonly Extension[] = [
     source: 'RFC 7889',
     isAdvertised: loggedIn,
     values: ({ maxMessageBytes }) => [String(maxMessageBytes)], // RFC 7889 §3: the limit stands in the name
+  },
+  {
+    name: 'UTF8=ACCEPT',
+    source: 'RFC 6855',
+    isAdvertised: loggedIn,
+    enable: (enabled) => {
+      enabled.utf8 = true;
+    },
   },
   {
     name: 'CONDSTORE',

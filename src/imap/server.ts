@@ -43,6 +43,7 @@ type ImapServerDeps = Readonly<{
   logger: Logger;
   /** Replaced by tests. */
   heldOutputGraceMs?: number;
+  progressEveryMs?: number;
 }>;
 type ImapServer = Readonly<{
   /** Ports in the order of the `listen` options. Throws the error of the first address that cannot be listened on. */

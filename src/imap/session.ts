@@ -20,7 +20,7 @@ import type { Logger } from '../observe/logger.ts';
 import type { SaslChannel } from '../sasl/exchange.ts';
 import type { Sasl } from '../sasl/mechanisms.ts';
 import type { Answer } from './answer.ts';
-import { advertisedNames, type Enabled } from './extensions.ts';
+import { advertisedNames, nothingEnabled, type Enabled } from './extensions.ts';
 import type { Output } from './output.ts';
 import { failureAnswer, SyntaxFault, type ResponseCode } from './proto/codes.ts';
 import type { ReaderEvent } from './proto/reader-events.ts';
@@ -50,6 +50,8 @@ export type SessionDeps = Readonly<{
   capabilitiesOff(mailbox: MailboxRef): readonly string[];
   mailboxes: Mailboxes;
   logger: Logger;
+  /** How often a long command says that it goes on. Replaced by tests. */
+  progressEveryMs?: number;
 }>;
 
 /** The connection as the handlers see it. */
@@ -71,6 +73,9 @@ export type Wire = Readonly<{
   refuseLiteral(): void;
   /** Larger commands, and no more hurry. */
   loggedIn(): void;
+  /** As at the beginning: small commands, and a deadline. */
+  loggedOut(): void;
+  isCompressed(): boolean;
   /** Ends at once: for when the client can no longer follow the stream. */
   destroy(): void;
 }>;
@@ -87,7 +92,11 @@ export class Session implements Disposable {
   readonly deps: SessionDeps;
   readonly wire: Wire;
   readonly logger: Logger;
-  readonly enabled: Enabled = { rev2: false, condStore: false, qresync: false };
+  enabled: Enabled = nothingEnabled();
+  /** Said by ID: a client that is known to stall under compression. */
+  stallsCompressed = false;
+  /** COMPRESS or UNAUTHENTICATE was answered: the connection does what follows from it. */
+  wants: 'compression' | 'no-compression' | null = null;
   /** STARTTLS was answered: the handshake is next. */
   wantsTls = false;
   failedLoginsCount = 0;
@@ -116,7 +125,7 @@ export class Session implements Disposable {
 
   /** How names and strings are written and read. */
   get context(): PrintContext {
-    return { utf8: this.enabled.rev2 };
+    return { utf8: this.enabled.rev2 || this.enabled.utf8 };
   }
 
   /** Passwords are taken under TLS only, or from this machine where the operator allows it. */
@@ -141,6 +150,7 @@ export class Session implements Disposable {
       maxMessageBytes: this.deps.config.maxLiteralBytes,
       mechanisms:
         this.mayLogin && this.#state.kind === 'not-authenticated' ? this.deps.sasl.names(this.saslChannel) : [],
+      mayCompress: !this.stallsCompressed && !this.wire.isCompressed(),
       off: this.#off,
     });
   }
@@ -149,6 +159,19 @@ export class Session implements Disposable {
     this.#state = { kind: 'authenticated', mailbox };
     this.#off = new Set([...this.#off, ...this.deps.capabilitiesOff(mailbox.ref)]);
     this.wire.loggedIn();
+  }
+
+  /** As before the login, but for TLS. RFC 8437 §2. */
+  unauthenticate(): void {
+    this.deselect();
+    if (this.#state.kind !== 'authenticated') return;
+    this.#state.mailbox[Symbol.dispose]();
+    this.#state = { kind: 'not-authenticated' };
+    this.enabled = nothingEnabled();
+    this.stallsCompressed = false;
+    this.#off = offByConfig(this.deps);
+    this.wants = this.wire.isCompressed() ? 'no-compression' : null;
+    this.wire.loggedOut();
   }
 
   /** Whether it is logged in to a mailbox of `selection`. */

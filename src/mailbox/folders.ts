@@ -12,6 +12,7 @@ import { blindIndex } from '../crypto/blind-index.ts';
 import type { MailboxKeys } from '../crypto/derive.ts';
 import { openRecord, sealRecord } from '../crypto/record.ts';
 import type { FolderRow, NewFolder, SealedName } from '../store/folders.ts';
+import { resealedAnnotation } from './annotations.ts';
 import { move } from './copy-move.ts';
 import { expunge } from './expunge.ts';
 import { noSuchFolder } from './faults.ts';
@@ -192,6 +193,7 @@ export async function goOverTo(session: MailboxSession, to: Current, ring: KeyRi
     subscription: (row) => sealedSubscription(session, to, openSubscription(session, row, ring.of(row.epoch))),
     keyword: (row) => resealedKeyword(session, row, { from: ring.of(row.epoch), to }),
     importKey: (sealed) => resealedImportKey(session, sealed, { from: ring.of(sealed.epoch), to }),
+    annotation: (row) => resealedAnnotation(session, row, { from: ring.of(row.epoch), to }),
   });
 }
 

@@ -15,6 +15,7 @@ import {
   type NewMessageOptions,
   type PreparedMessage,
 } from './append.ts';
+import { changeAnnotations, listAnnotations, type Annotation, type AnnotationChange } from './annotations.ts';
 import { copy, move, type CopyRequest } from './copy-move.ts';
 import { expunge } from './expunge.ts';
 import { setFlags, type FlagRequest, type FlagResult } from './flags.ts';
@@ -106,6 +107,19 @@ export class Mailbox implements Disposable {
 
   unsubscribe(name: string, signal?: AbortSignal): Promise<void> {
     return unsubscribe(this.#session, name, signal);
+  }
+
+  /** Of a folder, or with null of the mailbox itself. */
+  annotations(folder: FolderId | null, signal?: AbortSignal): Promise<readonly Annotation[]> {
+    return listAnnotations(this.#session, folder, signal);
+  }
+
+  /** False when there would be too many. */
+  annotate(
+    target: Readonly<{ folder: FolderId | null; changes: readonly AnnotationChange[] }>,
+    signal?: AbortSignal,
+  ): Promise<boolean> {
+    return changeAnnotations(this.#session, target, signal);
   }
 
   status(folder: FolderId): Promise<FolderStatus> {

@@ -45,6 +45,8 @@ const LIMITS: MailboxLimits = {
   subscriptionCount: 10_000,
   searchTextBytes: 8 << 20,
   waitingMessagesCount: 10_000,
+  annotationCount: 1000,
+  annotationTotalBytes: 4 << 20,
 };
 const TEXT_TIMEOUT_MS = 10_000;
 

@@ -13,6 +13,7 @@ import { FAULTS_MAX_COUNT, type Fault } from '../base/fault.ts';
 import type { FolderId, Uid } from '../base/ids.ts';
 import { openRecord } from '../crypto/record.ts';
 import type { Damage } from '../store/damages.ts';
+import { damagedAnnotations } from './annotations.ts';
 import { damagedNames } from './folders.ts';
 import { damagedKeywords } from './keyword-names.ts';
 import { messageOf, type OpenMessage } from './read.ts';
@@ -35,7 +36,11 @@ const ALL = [{ first: 1, last: 0xffff_ffff }];
 /** Names that do not open, or are not found by their index. Throws ServerError 'key-*'. */
 export function nameFaults(session: MailboxSession, signal?: AbortSignal): Promise<readonly Fault[]> {
   return withKeys(session, { purpose: 'examine', signal }, async (ring) => {
-    const names = [...(await damagedNames(session, ring)), ...(await damagedKeywords(session, ring))];
+    const names = [
+      ...(await damagedNames(session, ring)),
+      ...(await damagedKeywords(session, ring)),
+      ...(await damagedAnnotations(session, ring)),
+    ];
     return names.map((where) => ({ what: 'a name does not open', where, remedy: 'kept' }));
   });
 }

@@ -28,6 +28,8 @@ export type MailboxLimits = Readonly<{
   subscriptionCount: number;
   searchTextBytes: number;
   waitingMessagesCount: number;
+  annotationCount: number;
+  annotationTotalBytes: number;
 }>;
 
 /** Where keys come from: the key service, or on a gateway, where no key can be leased or changed, what it was told. */

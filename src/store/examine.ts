@@ -104,7 +104,8 @@ const CHECKS: readonly Check[] = [
     sql: `WITH mailbox AS (SELECT value AS epoch FROM counters WHERE name = 'epoch')
       SELECT 'folder ' || id AS place FROM folders, mailbox WHERE folders.epoch <> mailbox.epoch
       UNION ALL SELECT 'keyword ' || bit FROM keywords, mailbox WHERE keywords.epoch <> mailbox.epoch
-      UNION ALL SELECT 'a subscription' FROM subscriptions, mailbox WHERE subscriptions.epoch <> mailbox.epoch`,
+      UNION ALL SELECT 'a subscription' FROM subscriptions, mailbox WHERE subscriptions.epoch <> mailbox.epoch
+      UNION ALL SELECT 'annotation of folder ' || folder FROM annotations, mailbox WHERE annotations.epoch <> mailbox.epoch`,
   },
 ];
 

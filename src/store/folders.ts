@@ -10,6 +10,7 @@
  */
 import { folderId, modSeq, type Epoch, type FolderId, type ModSeq } from '../base/ids.ts';
 import type { Database } from '../db/database.ts';
+import { resealAnnotations, type AnnotationRow } from './annotations.ts';
 import { currentEpoch, goOverTo, requireEpoch } from './epoch.ts';
 import { resealImportKey, type SealedImportKey } from './imports.ts';
 
@@ -44,6 +45,7 @@ type Resealing = Readonly<{
   subscription(row: SealedName): SealedName;
   keyword(row: KeywordRow): SealedName;
   importKey(sealed: SealedImportKey): SealedImportKey;
+  annotation(row: AnnotationRow): Pick<AnnotationRow, 'nameIndex' | 'sealed'>;
 }>;
 
 type FolderRecord = Readonly<{
@@ -148,6 +150,7 @@ export class FolderStore {
     const done = this.#database.transaction(() => {
       const used = this.#database.prepare('SELECT 1 FROM messages WHERE folder = ? LIMIT 1').get(id);
       if (used) return false;
+      this.#database.prepare('DELETE FROM annotations WHERE folder = ?').run(id);
       this.#database.prepare('DELETE FROM folders WHERE id = ?').run(id);
       return true;
     });
@@ -237,6 +240,7 @@ export class FolderStore {
           .run(next, nameIndex, sealedName, row.bit);
       }
       resealImportKey(this.#database, (sealed) => resealing.importKey(sealed));
+      resealAnnotations(this.#database, next, (row) => resealing.annotation(row));
       goOverTo(this.#database, next);
     });
     await this.#database.durable();

@@ -9,6 +9,7 @@ import { Database } from '../db/database.ts';
 import { syncFolder } from '../db/sync-folder.ts';
 import type { Fault } from '../base/fault.ts';
 import type { DatabaseReader } from '../db/reader.ts';
+import { AnnotationStore } from './annotations.ts';
 import { BodyStore } from './bodies.ts';
 import { DamageList } from './damages.ts';
 import { examineMailbox, type MailboxPlace } from './examine.ts';
@@ -40,6 +41,7 @@ export class MailboxStore {
   readonly damages: DamageList;
   readonly imports: ImportStore;
   readonly retained: RetainedStore;
+  readonly annotations: AnnotationStore;
   readonly #database: Database;
   readonly #place: MailboxPlace;
 
@@ -54,6 +56,7 @@ export class MailboxStore {
     this.waiting = new WaitingStore(database, bodies);
     this.imports = new ImportStore(database);
     this.retained = new RetainedStore(database, bodies);
+    this.annotations = new AnnotationStore(database);
   }
 
   /** Opens the mailbox in `directory`, making it when it is new. Throws ServerError 'storage-failed'. */

@@ -49,6 +49,7 @@ const context: fc.Arbitrary<Context> = fc.oneof(
   fc.record({ kind: fc.constant('subscription'), ...under, index: bytes }),
   fc.record({ kind: fc.constant('keyword-name'), ...under, keyword: number }),
   fc.record({ kind: fc.constant('import-key'), ...under }),
+  fc.record({ kind: fc.constant('annotation'), ...under, folder: number, index: bytes }),
   fc.record({ kind: fc.constant('organization-name'), organization: organizationText, epoch: epochNumber }),
   fc.record({ kind: fc.constantFrom('mailbox-profile', 'credential', 'scram'), ...under }),
   fc.record({ kind: fc.constant('app-password'), ...under, appPassword: text }),

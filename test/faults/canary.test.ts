@@ -64,6 +64,8 @@ const words = {
   envelopeId: freshWord(),
   submittedLarge: freshWord(),
   spoofed: freshWord(),
+  annotationName: freshWord(),
+  annotation: freshWord('ö'),
 };
 
 function encodedWord(text: string): string {
@@ -308,6 +310,8 @@ async function useImap(server: TestServer): Promise<void> {
   await imap.ok('UID STORE 2 +FLAGS (\\Deleted)');
   await imap.ok('EXPUNGE');
   await imap.ok(`RENAME "${words.folder}" "${words.renamed}"`);
+  await imap.ok(`SETMETADATA INBOX (/private/vendor/${words.annotationName} "${words.annotation}")`);
+  await imap.ok(`GETMETADATA INBOX /private/vendor/${words.annotationName}`);
   await imap.ok('LIST "" "*"');
   await imap.ok('LOGOUT');
 }

@@ -4,6 +4,7 @@ import { mkdirSync } from 'node:fs';
 import { connect as connectTcp, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { connect as connectTls } from 'node:tls';
+import { constants, createDeflateRaw, createInflateRaw, type DeflateRaw } from 'node:zlib';
 import type { MailboxRef } from '../../src/keys/mailbox-keys.ts';
 import { makeSelfSigned } from '../../src/config/self-signed.ts';
 import { configSchema, type Config } from '../../src/config/schema.ts';
@@ -38,7 +39,11 @@ export type ImapWorld = Readonly<{
 
 let worldsCount = 0;
 
-export async function imapWorld(directory: string, options: Partial<Config['imap']> = {}): Promise<ImapWorld> {
+export async function imapWorld(
+  directory: string,
+  options: Partial<Config['imap']> = {},
+  progressEveryMs?: number,
+): Promise<ImapWorld> {
   worldsCount += 1;
   const folder = join(directory, `world-${String(worldsCount)}`);
   mkdirSync(folder, { recursive: true });
@@ -69,6 +74,7 @@ export async function imapWorld(directory: string, options: Partial<Config['imap
     capabilitiesOff: ({ mailbox }) => capabilitiesOff.get(mailbox) ?? [],
     mailboxes: mailboxes.mailboxes,
     logger: recordingLogger(log),
+    ...(progressEveryMs === undefined ? {} : { progressEveryMs }),
   });
   const bound = await server.start();
   const ports = { imap: bound.imap[0] ?? 0, imaps: bound.imaps[0] ?? 0 };
@@ -129,6 +135,7 @@ export class ImapClient {
   socket: Socket;
   #buffer = '';
   #isOver = false;
+  #sink: DeflateRaw | null = null;
   #wake: (() => void) | null = null;
   #tagsCount = 0;
 
@@ -138,7 +145,7 @@ export class ImapClient {
   }
 
   send(bytes: string): void {
-    this.socket.write(Buffer.from(bytes, 'latin1'));
+    (this.#sink ?? this.socket).write(Buffer.from(bytes, 'latin1'));
   }
 
   /** The next whole response, literals included, without its last line end; null at the end of the stream. */
@@ -189,6 +196,35 @@ export class ImapClient {
     this.#listen(secure);
   }
 
+  /** Everything from now on goes through raw deflate, both ways; `stop` ends that. */
+  startCompression(): { stop(): void } {
+    const plain = this.socket;
+    plain.removeAllListeners('data');
+    const [deflate, inflate] = [createDeflateRaw({ flush: constants.Z_SYNC_FLUSH }), createInflateRaw()];
+    deflate.pipe(plain, { end: false });
+    plain.pipe(inflate);
+    inflate.on('data', (chunk: Buffer) => {
+      this.#buffer += chunk.toString('latin1');
+      this.#wake?.();
+    });
+    inflate.on('error', () => undefined); // it is not ended in order
+    inflate.on('close', () => {
+      if (!this.#sink) return;
+      this.#isOver = true;
+      this.#wake?.();
+    });
+    this.#sink = deflate;
+    return {
+      stop: () => {
+        plain.unpipe(inflate);
+        deflate.unpipe(plain);
+        this.#sink = null;
+        this.#listen(plain);
+        plain.resume();
+      },
+    };
+  }
+
   close(): void {
     this.socket.destroy();
   }
@@ -199,6 +235,7 @@ export class ImapClient {
       this.#wake?.();
     });
     const over = (): void => {
+      if (this.#sink) return; // what was inflated comes first
       this.#isOver = true;
       this.#wake?.();
     };

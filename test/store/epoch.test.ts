@@ -67,6 +67,7 @@ function goOver(): Promise<void> {
     subscription: resealed,
     keyword: resealed,
     importKey: resealedKey,
+    annotation: ({ nameIndex, sealed }) => ({ nameIndex, sealed }),
   });
 }
 const rows = () => store.messageKeys.rowsAfter({ folder: 0, uid: 0 });
@@ -88,9 +89,14 @@ test('E1 what fails while names are sealed anew changes nothing', async () => {
   const fails = (): never => {
     throw new Error('cannot');
   };
-  await expect(
-    store.folders.goOver(TWO, { folder: resealed, subscription: resealed, keyword: fails, importKey: resealedKey }),
-  ).rejects.toThrow('cannot');
+  const failing = {
+    folder: resealed,
+    subscription: resealed,
+    keyword: fails,
+    importKey: resealedKey,
+    annotation: fails,
+  };
+  await expect(store.folders.goOver(TWO, failing)).rejects.toThrow('cannot');
   expect(store.folders.epoch()).toBe(ONE);
   expect((await store.folders.list()).map((row) => row.epoch)).toEqual([ONE, ONE]);
 });

@@ -99,11 +99,12 @@ async function nextTarget(
 /** Why this message is not taken; null when it is. */
 function refusalOf(
   session: Session,
-  { sizeBytes }: LiteralWanted,
+  { sizeBytes, isBinary }: LiteralWanted,
   { target, count }: Readonly<{ target: AppendTarget; count: number }>,
 ): Answer | null {
   if (!target.folder) return no('There is no folder of that name', 'TRYCREATE');
-  if (target.item.isUtf8) return bad('UTF8 is not enabled');
+  if (target.item.isUtf8 && !session.enabled.utf8) return bad('UTF8 is not enabled');
+  if (target.item.isUtf8 && !isBinary) return bad('UTF8 needs a literal8'); // RFC 6855 §4
   if (sizeBytes > session.deps.config.maxLiteralBytes) return no('The message is too large', 'TOOBIG');
   if (sizeBytes === 0) return no('An empty message is not kept', 'CANNOT');
   return count < MAX_MESSAGES_COUNT ? null : no('Too many messages at once', 'LIMIT');

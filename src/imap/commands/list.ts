@@ -14,6 +14,7 @@ import * as print from '../proto/responses.ts';
 import { canonicalFolderName, HIERARCHY_SEPARATOR } from '../proto/utf7.ts';
 import type { Session } from '../session.ts';
 import { statusText } from './folders.ts';
+import { listedMetadata } from './metadata.ts';
 
 /** A name of the hierarchy; `folder` is null where only something below it, or a subscription, exists. */
 type Name = { readonly name: string; folder: Folder | null; isSubscribed: boolean; hasChildren: boolean };
@@ -43,6 +44,10 @@ export async function list(session: Session, mailbox: Mailbox, command: Extended
     if (!isSelected(name) && childInfo.length === 0 && !isParentOnly) continue;
     const attributes = attributesOf(name, { wantsSubscribed, showsSubscribed: needsSubscriptions });
     lines.push(print.listLine('LIST', { name: name.name, attributes, childInfo }, session.context));
+    if (command.metadata && name.folder) {
+      const { id, name: folder } = name.folder;
+      lines.push(await listedMetadata(session, mailbox, { id, name: folder, entries: command.metadata }));
+    }
     if (!command.status || !name.folder) continue;
     if (command.status.includes('HIGHESTMODSEQ')) session.enableCondStore();
     lines.push(await statusText(session, { mailbox, folder: name.folder }, command.status));

@@ -17,6 +17,7 @@ type PlainCode =
   | 'CANNOT'
   | 'CLIENTBUG'
   | 'CLOSED'
+  | 'COMPRESSIONACTIVE'
   | 'CONTACTADMIN'
   | 'CORRUPTION'
   | 'EXPIRED'
@@ -48,6 +49,10 @@ export type ResponseCode =
   | Readonly<{ kind: 'CAPABILITY'; names: readonly string[] }>
   | Readonly<{ kind: 'COPYUID'; uidValidity: number; source: NumberSet; destination: NumberSet }>
   | Readonly<{ kind: 'HIGHESTMODSEQ'; modSeq: number }>
+  /** RFC 5464 §5: an entry's size, or the limit, in bytes. */
+  | Readonly<{ kind: 'METADATA'; what: 'LONGENTRIES' | 'MAXSIZE' | 'TOOMANY'; bytes: number | null }>
+  /** The command under way of that tag goes on. RFC 9585 §4. */
+  | Readonly<{ kind: 'INPROGRESS'; tag: string }>
   /** UIDs or sequence numbers, as the command used them. RFC 7162 §3.1.3. */
   | Readonly<{ kind: 'MODIFIED'; numbers: NumberSet }>
   /** `acceptsNew`: adds `\*`. */

@@ -94,6 +94,13 @@ export class CommandReader {
     this.#startCommand();
   }
 
+  /** Hands out what was received and not consumed, and forgets it: it is in another coding. */
+  takeReceived(): readonly Uint8Array[] {
+    const received = [this.#input, ...this.#queue].filter((bytes) => bytes.length > 0);
+    this.reset();
+    return received;
+  }
+
   /** After `literal-wanted`: its bytes are welcome. */
   acceptLiteral(): void {
     const state = this.#state;
@@ -293,6 +300,10 @@ export class CommandReader {
       const event: ReaderEvent = { kind: 'command', tag, name, args: this.#args(), streamedCount: this.#streamedCount };
       this.#startCommand();
       return event;
+    }
+    if (!spec.synchronising && spec.sizeBytes > (this.#limits.nonSyncLiteralBytes ?? Infinity)) {
+      this.#swallow(spec.sizeBytes);
+      return { kind: 'bad-line', tag, reason: 'literal-too-large', text: 'A literal of that size must synchronise' };
     }
     const absolute: LiteralSpec = { ...spec, at: lineAt + spec.at };
     const isMessage =

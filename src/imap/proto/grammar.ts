@@ -22,6 +22,8 @@ import type { ListCommand } from './commands/list.ts';
 import { parseList, parseLsub } from './commands/list.ts';
 import type { LoginCommand } from './commands/login.ts';
 import { parseAuthenticate, parseLogin } from './commands/login.ts';
+import type { MetadataCommand } from './commands/metadata.ts';
+import { parseGetMetadata, parseSetMetadata } from './commands/metadata.ts';
 import type { QuotaCommand } from './commands/quota.ts';
 import { parseGetQuota, parseGetQuotaRoot } from './commands/quota.ts';
 import type { SearchCommand } from './commands/search.ts';
@@ -29,7 +31,7 @@ import { parseSearch } from './commands/search.ts';
 import type { SelectCommand } from './commands/select.ts';
 import { parseSelect } from './commands/select.ts';
 import type { SessionCommand } from './commands/session.ts';
-import { parseEnable, parseId } from './commands/session.ts';
+import { parseCompress, parseEnable, parseId } from './commands/session.ts';
 import type { StoreCommand } from './commands/store.ts';
 import { parseStore } from './commands/store.ts';
 import type { CommandText } from './lexer.ts';
@@ -48,6 +50,7 @@ export type Command =
   | ExpungeCommand
   | IdleCommand
   | QuotaCommand
+  | MetadataCommand
   | Readonly<{ kind: 'unknown' }>;
 
 type Parser = (lexer: Lexer, context: ParseContext) => Command;
@@ -64,6 +67,8 @@ const PARSERS: ReadonlyMap<string, Parser> = new Map<string, Parser>([
   ['NAMESPACE', bare({ kind: 'namespace' })],
   ['ID', parseId],
   ['ENABLE', parseEnable],
+  ['COMPRESS', parseCompress],
+  ['UNAUTHENTICATE', bare({ kind: 'unauthenticate' })],
   ['STARTTLS', bare({ kind: 'starttls' })],
   ['AUTHENTICATE', parseAuthenticate],
   ['LOGIN', parseLogin],
@@ -80,6 +85,8 @@ const PARSERS: ReadonlyMap<string, Parser> = new Map<string, Parser>([
   ['STATUS', parseStatus],
   ['GETQUOTA', parseGetQuota],
   ['GETQUOTAROOT', parseGetQuotaRoot],
+  ['GETMETADATA', parseGetMetadata],
+  ['SETMETADATA', parseSetMetadata],
   ['LIST', parseList],
   ['LSUB', parseLsub],
   ['FETCH', (lexer) => parseFetch(lexer, 'sequence')],

@@ -110,6 +110,11 @@ export class Lexer {
     return this.#at > start;
   }
 
+  /** The next `count` chars, unparsed, to look ahead. */
+  rest(count: number): string {
+    return this.#text.slice(this.#at, this.#at + count);
+  }
+
   /** The char at the cursor, '' at the end. A literal shows as `{` or `~`. */
   peek(): string {
     return this.#text.charAt(this.#at);

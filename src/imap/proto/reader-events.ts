@@ -9,6 +9,8 @@ export type ReaderLimits = Readonly<{
   commandBytes: number;
   /** What may be swallowed of one refused command before the connection is closed. */
   discardBytes: number;
+  /** A non-synchronising literal of more bytes is refused, and swallowed. Absent: as many as the other limits allow. */
+  nonSyncLiteralBytes?: number;
   /** Whether the message literals of APPEND are streamed. Before login they are gathered, hence refused by size. */
   streamsAppend: boolean;
 }>;
@@ -26,6 +28,12 @@ export const LIMITS_AFTER_LOGIN: ReaderLimits = {
   commandBytes: 1024 * 1024,
   discardBytes: 64 * 1024 * 1024,
   streamsAppend: true,
+};
+
+/** What LITERAL- allows, where LITERAL+ is switched off. RFC 7888 §5. */
+export const LIMITS_OF_LITERAL_MINUS: ReaderLimits = {
+  ...LIMITS_AFTER_LOGIN,
+  nonSyncLiteralBytes: 4096,
 };
 
 /**

@@ -12,7 +12,7 @@ import type { ResponseCode } from './codes.ts';
 import type { StatusItem } from './commands/folders.ts';
 import { isAtom, isTag } from './lexer.ts';
 import type { PrintContext } from './strings.ts';
-import { imapAstring, imapText, utf8Bytes } from './strings.ts';
+import { imapAstring, imapString, imapText, literalPrefix, utf8Bytes } from './strings.ts';
 import { encodeUtf7, HIERARCHY_SEPARATOR } from './utf7.ts';
 
 const MONTH_NAMES = ['Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', 'Oct', 'Nov', 'Dec'];
@@ -52,6 +52,10 @@ function codeText(code: ResponseCode | null): string {
       return `[COPYUID ${String(code.uidValidity)} ${formatSet(code.source)} ${formatSet(code.destination)}] `;
     case 'HIGHESTMODSEQ':
       return `[HIGHESTMODSEQ ${String(code.modSeq)}] `;
+    case 'INPROGRESS':
+      return `[INPROGRESS (${imapText(code.tag)} NIL NIL)] `;
+    case 'METADATA':
+      return `[METADATA ${code.what}${code.bytes === null ? '' : ` ${String(code.bytes)}`}] `;
     case 'MODIFIED':
       return `[MODIFIED ${formatSet(code.numbers)}] `;
     case 'PERMANENTFLAGS': {
@@ -147,6 +151,21 @@ export function statusLine(
 ): string {
   const text = values.map(([item, value]) => `${item} ${value === null ? 'NIL' : String(value)}`).join(' ');
   return `* STATUS ${folderNameText(folder, context)} (${text})\r\n`;
+}
+
+/** Name and value of an entry; null: there is none. */
+export type MetadataValue = readonly [name: string, value: Buffer | null];
+
+/** `folder` '' is the server. Values that are no text go as literal8. RFC 5464 §4.4.1. */
+export function metadataLine(folder: string, values: readonly MetadataValue[], context: PrintContext): string {
+  const list = values.map(([name, value]) => `${imapAstring(utf8Bytes(name))} ${metadataValue(value)}`).join(' ');
+  return `* METADATA ${folder === '' ? '""' : folderNameText(folder, context)} (${list})\r\n`;
+}
+
+function metadataValue(value: Buffer | null): string {
+  if (value === null) return 'NIL';
+  if (value.includes(0)) return literalPrefix(value.length, 'binary') + value.toString('latin1');
+  return imapString(value.toString('latin1'));
 }
 
 /** The flags of a folder. RFC 9051 §7.3.5. */

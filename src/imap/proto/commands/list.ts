@@ -5,6 +5,7 @@ import { SyntaxFault } from '../codes.ts';
 import type { Lexer } from '../lexer.ts';
 import type { StatusItem } from './folders.ts';
 import { statusItems } from './folders.ts';
+import { metadataEntries } from './metadata.ts';
 
 /** `patterns` are Unicode with `*` and `%`, not yet joined to `reference`; those that no name can match are left out. */
 export type ListCommand =
@@ -16,6 +17,8 @@ export type ListCommand =
       returns: ReadonlySet<ListReturnOption>;
       /** RETURN (STATUS (...)); null without it. */
       status: readonly StatusItem[] | null;
+      /** RETURN (METADATA (...)); null without it. RFC 9590 §3. */
+      metadata: readonly string[] | null;
       /** False for the plain LIST of RFC 3501, which has no options at all. */
       isExtended: boolean;
     }>
@@ -65,6 +68,7 @@ export function parseList(lexer: Lexer, context: ParseContext): ListCommand {
 
   const returns = new Set<ListReturnOption>();
   let status: readonly StatusItem[] | null = null;
+  let metadata: readonly string[] | null = null;
   if (!lexer.isAtEnd) {
     isExtended = true;
     lexer.space();
@@ -77,12 +81,17 @@ export function parseList(lexer: Lexer, context: ParseContext): ListCommand {
         status = statusItems(lexer);
         return;
       }
+      if (name === 'METADATA' && metadata === null) {
+        lexer.space();
+        metadata = metadataEntries(lexer);
+        return;
+      }
       const option = RETURN_OPTIONS.get(name);
       if (option === undefined) throw new SyntaxFault('Unknown or repeated return option');
       returns.add(option);
     });
   }
-  return { kind: 'list', select, reference, patterns, returns, status, isExtended };
+  return { kind: 'list', select, reference, patterns, returns, status, metadata, isExtended };
 }
 
 export function parseLsub(lexer: Lexer, context: ParseContext): ListCommand {

@@ -1,4 +1,4 @@
-/** CAPABILITY, NOOP, LOGOUT, ID, ENABLE, NAMESPACE. RFC 9051 §6.1, §6.3; RFC 2971. */
+/** CAPABILITY, NOOP, LOGOUT, ID, ENABLE, NAMESPACE, COMPRESS, UNAUTHENTICATE. RFC 9051 §6.1, §6.3; RFC 2971; RFC 4978; RFC 8437. */
 import { SyntaxFault } from '../codes.ts';
 import type { Lexer } from '../lexer.ts';
 
@@ -7,6 +7,9 @@ export type SessionCommand =
   | Readonly<{ kind: 'noop' }>
   | Readonly<{ kind: 'logout' }>
   | Readonly<{ kind: 'namespace' }>
+  | Readonly<{ kind: 'unauthenticate' }>
+  /** The algorithm in upper case. */
+  | Readonly<{ kind: 'compress'; algorithm: string }>
   /** Names in upper case, as sent; unknown ones are to be ignored (RFC 9051 §6.3.1). */
   | Readonly<{ kind: 'enable'; extensions: readonly string[] }>
   /** What the client says about itself, untrusted; null for NIL. */
@@ -28,6 +31,11 @@ export function parseEnable(lexer: Lexer): SessionCommand {
     extensions.push(lexer.keyword());
   } while (!lexer.isAtEnd);
   return { kind: 'enable', extensions };
+}
+
+export function parseCompress(lexer: Lexer): SessionCommand {
+  lexer.space();
+  return { kind: 'compress', algorithm: lexer.keyword() };
 }
 
 export function parseId(lexer: Lexer): SessionCommand {

@@ -8,6 +8,7 @@ const plain = {
   patterns: ['*'],
   returns: new Set(),
   status: null,
+  metadata: null,
   isExtended: false,
 };
 
