@@ -13,8 +13,8 @@ const FLOORS: readonly (readonly string[])[] = [
   ['store', 'accounts'],
   ['mailbox', 'queue', 'sasl'],
   ['delivery', 'backup', 'moving'],
-  ['imap', 'smtp', 'outbound', 'gateway', 'admin', 'jobs'],
-  ['main.ts', 'app.ts', 'gateway-app.ts', 'serving.ts'],
+  ['imap', 'smtp', 'outbound', 'gateway', 'admin', 'jobs', 'web'],
+  ['main.ts', 'app.ts', 'gateway-app.ts', 'serving.ts', 'measures.ts'],
 ];
 
 /** `imports` may occur only in files that match `inside`. */
@@ -23,6 +23,7 @@ const FENCES: readonly Fence[] = [
   { imports: /^smtp-server(\/|$)/, inside: /^smtp\/listener[^/]*\.ts$/ },
   { imports: /^@(aws-sdk|smithy)\//, inside: /^(keys\/providers\/|backup\/s3-target\.ts$)/ },
   { imports: /^better-sqlite3$/, inside: /^db\// },
+  { imports: /^prom-client$/, inside: /^observe\// },
   { imports: /^pino$/, inside: /^observe\// },
   { imports: /^(dns-packet|node:dgram|node:dns)$/, inside: /^dns\// },
   { imports: /^zod$/, inside: /^(config|admin)\// },

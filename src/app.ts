@@ -67,6 +67,10 @@ import {
 import { Queue } from './queue/queue.ts';
 import { Sasl } from './sasl/mechanisms.ts';
 import { createSmtpListeners } from './smtp/listener.ts';
+import { measureServer } from './measures.ts';
+import { Metrics } from './observe/metrics.ts';
+import { HttpListeners } from './web/http.ts';
+import { monitoring } from './web/monitoring.ts';
 
 const PROJECT = join(import.meta.dirname, '..');
 const DIRECTORY_MIGRATIONS = join(PROJECT, 'migrations/directory');
@@ -161,12 +165,33 @@ async function startServer(config: Config, running: AsyncDisposableStack, observ
   running.defer(async () => {
     await Promise.all([smtp.stop(STOP_GRACE_MS), imap.stop(STOP_GRACE_MS)]);
   });
+  const webListeners = running.use(new HttpListeners());
+  const openWeb = async (): Promise<Readonly<Record<string, readonly number[]>>> => {
+    if (config.metrics.listen.length === 0) return {};
+    if (config.metrics.allowRemote) logger.warn('metrics may be read from other machines');
+    const metrics = running.use(new Metrics());
+    measureServer(metrics, {
+      version: packageVersion(),
+      dataDirectory: config.data.directory,
+      keys,
+      accounts,
+      queue,
+      health,
+      openMailboxesCount: () => mailboxes.openCount,
+      connections: { smtp: () => smtp.connectionsCount(), imap: () => imap.connectionsCount() },
+      certificate: () => readTls(config).cert,
+      nowMs: Date.now,
+    });
+    const handler = monitoring({ metrics, report: () => health.report() });
+    return { metrics: await webListeners.open(config.metrics.listen, handler) };
+  };
+
   checkAudit(audit, health, logger);
   const smtpHealth = health.part('smtp');
   const { mx, ...otherPorts } = await smtp.start();
   smtpHealth.ok();
   const imapHealth = health.part('imap');
-  const ports = firstPorts({ smtp: mx, ...otherPorts, ...(await imap.start()) });
+  const ports = firstPorts({ smtp: mx, ...otherPorts, ...(await imap.start()), ...(await openWeb()) });
   imapHealth.ok();
 
   const state = (): ServerState => ({

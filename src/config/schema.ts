@@ -531,6 +531,22 @@ const gateway = z.strictObject({
   }),
 });
 
+const metrics = z
+  .strictObject({
+    listen: option.listen({
+      fallback: [],
+      help: 'Where /metrics (Prometheus), /healthz and /readyz are served over HTTP. Empty: off.',
+    }),
+    allowRemote: option.flag({
+      fallback: false,
+      help: 'Let metrics.listen be other addresses than those of this machine. Anybody who gets there can read them.',
+    }),
+  })
+  .refine((table) => table.allowRemote || table.listen.every(({ host }) => isLoopbackHost(host)), {
+    error: 'metrics are served on 127.0.0.1, [::1] or localhost only, unless metrics.allowRemote is true',
+    path: ['listen'],
+  });
+
 /** The tables in the order of the example file. */
 export const configSchema = z.strictObject({
   server: server.prefault({}),
@@ -546,8 +562,13 @@ export const configSchema = z.strictObject({
   accounts: accounts.prefault({}),
   backup: backup.prefault({}),
   admin: admin.prefault({}),
+  metrics: metrics.prefault({}),
   gateway: gateway.prefault({}),
 });
+
+function isLoopbackHost(host: string | undefined): boolean {
+  return host !== undefined && /^(localhost|127(\.\d{1,3}){3}|::1)$/.test(host);
+}
 
 /** Unencrypted, and not only on this machine. */
 function isReadableOnTheWay(address: string): boolean {

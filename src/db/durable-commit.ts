@@ -8,6 +8,7 @@
  */
 import { fdatasync } from 'node:fs';
 import { ServerError } from '../base/errors.ts';
+import { happened } from '../observe/events.ts';
 
 type Waiter = Readonly<{ resolve: () => void; reject: (error: Error) => void }>;
 
@@ -39,8 +40,10 @@ export class DurableCommit {
     const served = this.#waiting;
     this.#waiting = [];
     this.#running = true;
+    const startedMs = performance.now();
     fdatasync(this.#descriptor, (error) => {
       this.#running = false;
+      happened('commit', { durationMs: performance.now() - startedMs, waitersCount: served.length });
       if (error) {
         this.#fail(error, served);
         return;

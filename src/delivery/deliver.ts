@@ -28,6 +28,7 @@ import { INBOX } from '../mailbox/folders.ts';
 import type { Mailbox } from '../mailbox/mailbox.ts';
 import type { Principal } from '../mailbox/model.ts';
 import type { ScannedMessage } from '../mime/body-structure.ts';
+import { happened } from '../observe/events.ts';
 import { MessageScanner } from '../mime/scan.ts';
 import type { QueuedEnvelope, QueuedRecipient } from '../queue/envelope.ts';
 import type { Queue } from '../queue/queue.ts';
@@ -179,6 +180,7 @@ export class DeliveryTransaction {
     if (failure && this.#envelope.settle === 'together') for (const copy of all) copy.outcome ??= failure;
     await Promise.all([...copies.filter(isPending).map((copy) => this.#store(copy)), this.#storeOutbound()]);
     const outcomes = this.#added.map((added) => this.#outcomeOf(added));
+    this.#tell(outcomes);
     await this.#close();
     return outcomes;
   }
@@ -252,6 +254,16 @@ export class DeliveryTransaction {
     const [only] = pending;
     if (only && pending.length === 1) await writeTo(only, chunk);
     else await Promise.all(pending.map((copy) => writeTo(copy, chunk)));
+  }
+
+  #tell(outcomes: readonly RecipientOutcome[]): void {
+    const { protocol } = this.#envelope;
+    outcomes.forEach((outcome, at) => {
+      const added = this.#added[at];
+      const waits = added?.kind === 'here' && this.#copies.get(added.recipient.ref.mailbox)?.waits === true;
+      const stored = waits ? 'waiting' : added?.kind === 'here' ? 'stored' : 'queued';
+      happened('delivery', { protocol, outcome: outcome.kind === 'stored' ? stored : outcome.kind });
+    });
   }
 
   #outcomeOf(added: Added): RecipientOutcome {

@@ -8,6 +8,7 @@
  * Called by connection.ts.
  */
 import { assertNever } from '../base/errors.ts';
+import { happened } from '../observe/events.ts';
 import { bad, no, ok, type Answer } from './answer.ts';
 import { copyOrMove } from './commands/copy-move.ts';
 import { expungeMessages } from './commands/expunge.ts';
@@ -35,6 +36,7 @@ export async function runCommand(session: Session, tag: string, command: Command
   const progress = tellsProgress(command)
     ? setInterval(sayInProgress, session.deps.progressEveryMs ?? PROGRESS_EVERY_MS, session, tag)
     : undefined;
+  const startedMs = performance.now();
   try {
     answer = await handle(session, tag, command);
   } catch (error) {
@@ -44,6 +46,10 @@ export async function runCommand(session: Session, tag: string, command: Command
   }
   await session.sendUpdates({ mayExpunge: mayExpunge(command), mustAsk: asksForNews(command) });
   session.out.write(print.taggedLine(tag, answer.status, answer.code, answer.text));
+  if (command.kind !== 'idle') {
+    const durationMs = performance.now() - startedMs;
+    happened('imap-command', { command: command.kind, status: answer.status, durationMs });
+  }
 }
 
 /** Commands that may take long and say nothing but whole lines, so that another line fits in between. */
