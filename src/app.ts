@@ -149,7 +149,7 @@ async function startServer(config: Config, running: AsyncDisposableStack, observ
   });
   const { logins, scramLogins, verifiedLogins } = accounts;
   const sasl = new Sasl({ logins, scramLogins, verifiedLogins });
-  const submission = { logins, addresses: accounts.addresses, queue };
+  const submission = { sasl, addresses: accounts.addresses, queue };
   const smtp = createSmtpListeners({ config: config.smtp, hostname, tls, delivery, submission, logger });
   const imap = createImapServer({
     config: config.imap,

@@ -17,6 +17,8 @@ import { randomHexId } from '../base/ids.ts';
 import type { Config } from '../config/schema.ts';
 import type { Delivery } from '../delivery/deliver.ts';
 import type { Logger } from '../observe/logger.ts';
+import type { SaslChannel } from '../sasl/exchange.ts';
+import { tlsChannel } from '../sasl/tls-channel.ts';
 import { Authenticator } from './auth.ts';
 import { MailParser } from './listener-parser.ts';
 import { TransferPace } from './pace.ts';
@@ -29,6 +31,10 @@ const HTTP_METHOD = /^(?:GET|HEAD|POST|PUT|DELETE|CONNECT|OPTIONS|TRACE|PATCH) /
 const CONTROL = /[\x00-\x08\x0a-\x1f\x7f]/;
 const STARTTLS_GO_AHEAD = 220;
 const MAX_HANDSHAKE_MS = 60_000;
+const NO_TLS: Pick<SaslChannel, 'binding' | 'certificateAddresses'> = {
+  binding: () => null,
+  certificateAddresses: () => null,
+};
 
 export type ConnectionContext = Readonly<{
   config: Config['smtp'];
@@ -52,7 +58,6 @@ export class MailConnection extends SMTPConnection {
   #idleCommandsCount = 0;
   #isAtWork = false; // the peer waits for us
   #pace: TransferPace | null = null;
-  #isListingExtensions = false;
   #handshake: Readonly<{ socket: Socket; startMs: number }> | null = null;
   #onClosed: () => void = () => undefined;
 
@@ -60,7 +65,7 @@ export class MailConnection extends SMTPConnection {
     super(server, socket);
     const { config, delivery, logger } = context;
     this.#context = context;
-    this.#authenticator = new Authenticator(context.policy.submission?.logins ?? null, logger);
+    this.#authenticator = new Authenticator(context.policy.submission?.sasl ?? null, logger);
     this.#mail = new MailSession({
       connection: randomHexId(),
       policy: context.policy,
@@ -230,14 +235,9 @@ export class MailConnection extends SMTPConnection {
 
   /** AUTH is announced only where it may be used: submission SU1. */
   override handler_EHLO(command: Buffer, done: Done): void {
-    this.#isListingExtensions = true;
+    // the library takes the list from its server; nothing else runs meanwhile
+    this._server.options.authMethods = this.#mayLogIn ? [...this.#authenticator.names(this.#saslChannel)] : [];
     super.handler_EHLO(command, done);
-    this.#isListingExtensions = false;
-  }
-
-  override _isSupported(command: string): boolean {
-    if (command === 'AUTH' && this.#isListingExtensions && !this.#mayLogIn) return false;
-    return super._isSupported(command);
   }
 
   override handler_AUTH(command: Buffer, done: Done): void {
@@ -259,7 +259,7 @@ export class MailConnection extends SMTPConnection {
         release();
       });
     void this.#guard(async () => {
-      const exchange = { peerAddress: this.remoteAddress, isSecure: this.secure, askLine };
+      const exchange = { channel: this.#saslChannel, isSecure: this.secure, askLine };
       const { replies, login } = await this.#authenticator.attempt(command.toString('latin1'), exchange);
       if (login) {
         this.#mail.setLogin(login);
@@ -269,6 +269,11 @@ export class MailConnection extends SMTPConnection {
     }).then(() => {
       release();
     });
+  }
+
+  get #saslChannel(): SaslChannel {
+    const peer = { address: this.remoteAddress, protocol: 'submission' };
+    return { peer, ...(this._socket instanceof TLSSocket ? tlsChannel(this._socket, []) : NO_TLS) };
   }
 
   get #mayLogIn(): boolean {

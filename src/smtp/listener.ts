@@ -21,7 +21,6 @@ import { type ConnectionContext, MailConnection } from './listener-connection.ts
 import { LMTP_POLICY } from './lmtp.ts';
 import { mxPolicy } from './mx.ts';
 import { type SubmissionDeps, submissionPolicy, submissionRules } from './submission.ts';
-import { MECHANISM_NAMES } from './auth.ts';
 import type { ListenerPolicy } from './policy.ts';
 import { REPLIES, type Reply } from './replies.ts';
 
@@ -118,7 +117,6 @@ class MailServer extends SMTPServer {
       secure: isSecure === 'secure',
       disabledCommands: policy.submission ? UNWANTED_COMMANDS : [...UNWANTED_COMMANDS, 'AUTH'],
       authOptional: true, // who may send is ours to say: session.ts
-      authMethods: [...MECHANISM_NAMES],
       hideENHANCEDSTATUSCODES: false,
       hideDSN: !policy.submission,
       hideREQUIRETLS: !policy.submission,

@@ -11,12 +11,12 @@
  *
  * Called by listener.ts, one call at a time; `reset` and `write` do not overlap with each other.
  */
+import type { LoggedIn } from '../accounts/login-account.ts';
 import { ServerError } from '../base/errors.ts';
 import type { Delivery, DeliveryTransaction } from '../delivery/deliver.ts';
 import { randomHexId } from '../base/ids.ts';
 import type { TracePeer, TransferProtocol } from '../delivery/trace.ts';
 import type { Logger } from '../observe/logger.ts';
-import type { SmtpLogin } from './auth.ts';
 import { parseMail, parseRcpt } from './command.ts';
 import { type ListenerPolicy, OVERSIZE_SLACK_BYTES, RECIPIENT_COMMANDS_FACTOR } from './policy.ts';
 import { REPLIES, type Reply, replyToFailure } from './replies.ts';
@@ -52,7 +52,7 @@ type Transaction = {
   refusal: Reply | null;
 };
 type Submission = {
-  readonly login: SmtpLogin;
+  readonly login: LoggedIn;
   readonly sender: string;
   /** Null once the header was passed on. */
   header: HeaderCollector | null;
@@ -62,7 +62,7 @@ export class MailSession {
   readonly #deps: SessionDeps;
   #transaction: Transaction | null = null;
   #transactionsCount = 0;
-  #login: SmtpLogin | null = null;
+  #login: LoggedIn | null = null;
 
   constructor(deps: SessionDeps) {
     this.#deps = deps;
@@ -73,7 +73,7 @@ export class MailSession {
   }
 
   /** Who is logged in from now on; null after STARTTLS. */
-  setLogin(login: SmtpLogin | null): void {
+  setLogin(login: LoggedIn | null): void {
     this.#login = login;
   }
 

@@ -13,14 +13,14 @@
 import type { Addresses } from '../accounts/addresses.ts';
 import type { Config } from '../config/schema.ts';
 import type { Queue } from '../queue/queue.ts';
-import type { LoginService } from './auth.ts';
+import type { Sasl } from '../sasl/mechanisms.ts';
 import type { ListenerPolicy } from './policy.ts';
 import { RateLimit } from './rate-limit.ts';
 import { worstReply } from './mx.ts';
 
 /** What submission needs beside delivery. */
 export type SubmissionDeps = Readonly<{
-  logins: LoginService;
+  sasl: Sasl;
   addresses: Pick<Addresses, 'isOwnedBy'>;
   queue: Pick<Queue, 'newMessage'>;
 }>;

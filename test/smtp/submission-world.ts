@@ -5,6 +5,7 @@ import { messageId } from '../../src/base/ids.ts';
 import { ServerError, type ErrorCode } from '../../src/base/errors.ts';
 import type { Config } from '../../src/config/schema.ts';
 import type { NewQueuedMessage, QueueWriter } from '../../src/queue/writer.ts';
+import { Sasl } from '../../src/sasl/mechanisms.ts';
 import { memoryAddresses, memoryDelivery, refOf } from '../delivery/memory-mailboxes.ts';
 import { listenFor, MailClient } from './mail-client.ts';
 
@@ -62,16 +63,18 @@ export async function startSubmission(config: Partial<Config['smtp']['submission
         return found.kind === 'mailbox' && found.ref.mailbox === ref.mailbox;
       },
     },
-    logins: {
-      login: async (username: string, password: string) => {
-        state.attempts.push(username);
-        if (state.loginFault) throw new ServerError(state.loginFault, { clientText: 'x', retryable: true });
-        const [user = ''] = username.split('@');
-        if (password !== 'pw' || !['bob', 'eve'].includes(user)) return { kind: 'refused' } as const;
-        const login = { ref: refOf(user), username: `${user}@example.org`, isCurrent: () => state.isCurrent };
-        return { kind: 'ok', ...login } as const;
+    sasl: new Sasl({
+      logins: {
+        login: async (username: string, password: string) => {
+          state.attempts.push(username);
+          if (state.loginFault) throw new ServerError(state.loginFault, { clientText: 'x', retryable: true });
+          const [user = ''] = username.split('@');
+          if (password !== 'pw' || !['bob', 'eve'].includes(user)) return { kind: 'refused' } as const;
+          const login = { ref: refOf(user), username: `${user}@example.org`, isCurrent: () => state.isCurrent };
+          return { kind: 'ok', ...login } as const;
+        },
       },
-    },
+    }),
   };
   const listen = [{ host: '127.0.0.1', port: 0 }];
   const limits = { maxMessagesPerHourCount: 1000, maxRecipientsPerHourCount: 1000 };

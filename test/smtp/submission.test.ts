@@ -70,7 +70,7 @@ describe('SU1 logging in', () => {
     [`AUTH PLAIN ${Buffer.of(0, 0xff, 0, 0xff).toString('base64')}`, '501 5.5.2'],
     ['AUTH PLAIN|*', '334|501 5.7.0'],
     ['AUTH LOGIN|', '334|334'],
-    ['AUTH LOGIN||', '334|334|501 5.5.2'],
+    ['AUTH LOGIN||', '334|334|535 5.7.8'],
     ['AUTH CRAM-MD5', '504 5.5.4'],
     ['AUTH constructor', '504 5.5.4'],
     ['AUTH', '501 5.5.4'],
