@@ -25,8 +25,8 @@ COPY src src
 COPY config/container.toml /etc/sealpost/sealpost.toml
 USER 10001:10001
 VOLUME /data
-# SMTP, IMAP with STARTTLS, IMAP under TLS
-EXPOSE 2525 1143 1993
+# SMTP, submission with STARTTLS, submission under TLS, IMAP with STARTTLS, IMAP under TLS
+EXPOSE 2525 2587 2465 1143 1993
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=30s --timeout=5s --start-period=30s \
   CMD ["node", "src/main.ts", "status", "--config", "/etc/sealpost/sealpost.toml"]
