@@ -159,10 +159,43 @@ export function intersectSets(a: NumberSet, b: NumberSet): NumberSet {
   }
 }
 
+/** The numbers of `a` that are not in `b`. */
+export function subtractSets(a: NumberSet, b: NumberSet): NumberSet {
+  const left: NumberRange[] = [];
+  let atB = 0;
+  for (const range of a) {
+    let { first } = range;
+    for (let gone = b[atB]; gone && gone.first <= range.last; gone = b[atB]) {
+      if (gone.first > first) left.push({ first, last: gone.first - 1 });
+      first = Math.max(first, gone.last + 1);
+      if (gone.last > range.last) break; // it reaches into the next range
+      atB += 1;
+    }
+    if (first <= range.last) left.push({ first, last: range.last });
+  }
+  return left;
+}
+
 /** `1:5,7`; the empty set gives the empty text, which no response may carry: callers leave it out. */
 export function formatSet(set: NumberSet): string {
   let text = '';
   for (const { first, last } of set) {
+    if (text !== '') text += ',';
+    text += first === last ? String(first) : `${String(first)}:${String(last)}`;
+  }
+  return text;
+}
+
+/** `5,3:4,9`: numbers in their order, with ranges only where they ascend one by one. RFC 5267 §3.2. */
+export function formatInOrder(numbers: readonly number[]): string {
+  let text = '';
+  for (let at = 0; at < numbers.length; at += 1) {
+    const first = numbers[at] ?? 0;
+    let last = first;
+    while (numbers[at + 1] === last + 1) {
+      last += 1;
+      at += 1;
+    }
     if (text !== '') text += ',';
     text += first === last ? String(first) : `${String(first)}:${String(last)}`;
   }

@@ -11,6 +11,7 @@ import { assertNever } from '../base/errors.ts';
 import { happened } from '../observe/events.ts';
 import { bad, no, ok, type Answer } from './answer.ts';
 import { copyOrMove } from './commands/copy-move.ts';
+import { cancelUpdates, searchFolders } from './commands/esearch.ts';
 import { expungeMessages } from './commands/expunge.ts';
 import { fetchMessages } from './commands/fetch.ts';
 import { changeFolders } from './commands/folders.ts';
@@ -22,6 +23,7 @@ import { tellQuota } from './commands/quota.ts';
 import { searchMessages } from './commands/search.ts';
 import { closeFolder, openFolder, unselectFolder } from './commands/select.ts';
 import { compress, enable, identify, logout, unauthenticate } from './commands/session.ts';
+import { sortMessages, threadMessages } from './commands/sort.ts';
 import { storeFlags } from './commands/store.ts';
 import type { Command } from './proto/grammar.ts';
 import * as print from './proto/responses.ts';
@@ -80,6 +82,8 @@ function mayExpunge(command: Command): boolean {
     case 'fetch':
     case 'store':
     case 'search':
+    case 'sort':
+    case 'thread':
       return command.byUid;
     default:
       return true;
@@ -162,6 +166,8 @@ async function handleAfterLogin(session: Session, tag: string, command: AfterLog
     case 'getmetadata':
     case 'setmetadata':
       return session.off.has('METADATA') ? bad('Unknown command') : metadata(session, state.mailbox, command);
+    case 'esearch':
+      return searchFolders(session, state.mailbox, { ...command, tag });
     case 'list':
       return list(session, state.mailbox, command);
     case 'lsub':
@@ -184,6 +190,12 @@ async function handleAfterLogin(session: Session, tag: string, command: AfterLog
       return isReadOnly(state) ?? storeFlags(session, state, command);
     case 'search':
       return searchMessages(session, state, { ...command, tag });
+    case 'sort':
+      return sortMessages(session, state, { ...command, tag });
+    case 'cancelupdate':
+      return cancelUpdates(state, command);
+    case 'thread':
+      return threadMessages(session, state, command);
     case 'copy':
       return copyOrMove(session, state, command);
     case 'move':

@@ -251,6 +251,7 @@ export class Session implements Disposable {
     const { out, enabled } = this;
     let text = '';
     if (update.expunged.length > 0) {
+      text += view.contexts.removalText(expungedPairs(update));
       if (enabled.qresync) text += print.vanishedLine(update.expungedUids, 'now');
       else for (const sequence of update.expunged) text += print.countLine(sequence, 'EXPUNGE');
     }
@@ -269,9 +270,34 @@ export class Session implements Disposable {
       text += print.fetchLine(view.sequenceOf(row.uid), items);
     }
     out.write(text);
+    await this.#writeContexts(view, update.touched);
+  }
+
+  /** How the results that the client follows change; when a key is away, that waits for the next time. RFC 5267 §4.3. */
+  async #writeContexts(view: FolderView, touched: readonly number[]): Promise<void> {
+    if (this.#state.kind !== 'selected' || view.contexts.isEmpty) return;
+    const { mailbox } = this.#state;
+    const of = { folder: view.folder.id, touched, numberOf: (uid: number) => view.sequenceOf(uid) };
+    try {
+      this.out.write(await view.contexts.changeText(mailbox, of, this.signal));
+    } catch (error) {
+      if (!(error instanceof ServerError)) throw error;
+      this.logger.info('results wait', { code: error.code });
+    }
   }
 }
 
 function offByConfig({ config }: SessionDeps): ReadonlySet<string> {
   return new Set(config.disabledCapabilities.map((name) => name.toUpperCase()));
+}
+
+/** The UIDs and numbers of what is expunged: both are given in order, one descending, one ascending. */
+function expungedPairs({
+  expunged,
+  expungedUids,
+}: Pick<Awaited<ReturnType<FolderView['sync']>>, 'expunged' | 'expungedUids'>): { uid: number; sequence: number }[] {
+  const uids = expungedUids.flatMap(({ first, last }) =>
+    Array.from({ length: last - first + 1 }, (_, at) => first + at),
+  );
+  return uids.map((uid, at) => ({ uid, sequence: expunged.at(-1 - at) ?? 0 }));
 }

@@ -16,6 +16,8 @@ import type { Mailbox } from '../mailbox/mailbox.ts';
 import type { Folder, FolderChanges, MessageRow } from '../mailbox/model.ts';
 import type { MessageSet } from '../mailbox/search-key.ts';
 import { SyntaxFault } from './proto/codes.ts';
+import { resultsIn, type ResultRange } from './proto/result-range.ts';
+import { SearchContexts } from './search-contexts.ts';
 
 /** What the client must be told, in this order. */
 type ViewUpdate = Readonly<{
@@ -27,6 +29,8 @@ type ViewUpdate = Readonly<{
   /** There are keywords that the client was not told of. */
   hasNewKeywords: boolean;
   changed: readonly MessageRow[];
+  /** UIDs of all messages that are new or changed, also by what the client was told of before. */
+  touched: readonly number[];
 }>;
 
 type ViewedFolder = Omit<Folder, 'name'>;
@@ -39,6 +43,8 @@ export class FolderView implements Disposable {
   readonly uidNext: number;
   /** What `$` means: UIDs. RFC 9051 §6.4.4.1. */
   saved: NumberSet = [];
+  /** Results that the client follows. */
+  readonly contexts = new SearchContexts();
   readonly #mailbox: Mailbox;
   /** Bits of the keywords that the client was told of. */
   #knownKeywords: ReadonlySet<number> = new Set();
@@ -136,6 +142,16 @@ export class FolderView implements Disposable {
     return normaliseRanges(uids);
   }
 
+  /** Those of the client's messages in a set of UIDs that are in a range of them. RFC 9394 §3.3. */
+  resultsIn(uids: NumberSet, range: ResultRange): NumberSet {
+    const known: number[] = [];
+    for (const { first, last } of uids) {
+      for (let at = this.#placeOf(first), end = this.#placeOf(last + 1); at < end; at += 1)
+        known.push(this.#uids[at] ?? 0);
+    }
+    return numberSet(resultsIn(known, range));
+  }
+
   /** Sequence numbers of UIDs that are known. */
   sequencesOf(uids: Iterable<number>): NumberSet {
     const sequences: number[] = [];
@@ -201,7 +217,8 @@ export class FolderView implements Disposable {
     this.#told.clear();
     this.#modSeq = changes.highestModSeq;
     const hasNewKeywords = this.showsNewKeywords([...latest.values()]);
-    return { expunged, expungedUids, exists: fresh.length > 0 ? this.#count : null, hasNewKeywords, changed };
+    const exists = fresh.length > 0 ? this.#count : null;
+    return { expunged, expungedUids, exists, hasNewKeywords, changed, touched: [...latest.keys()] };
   }
 
   #isNews(keywords: Uint8Array): boolean {

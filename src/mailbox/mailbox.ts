@@ -55,6 +55,9 @@ import type { FolderNotice } from './notify.ts';
 import { changesSince, messageOf, messagesOf, rowsOf, snapshotOf, type OpenMessage } from './read.ts';
 import { knownDamages, nameFaults, openEverything, type ScrubRequest, type ScrubResult } from './scrub.ts';
 import { search, type SearchMatch, type SearchRequest } from './search.ts';
+import { sortMessages, type SortCriterion, type SortedMessages } from './sort.ts';
+import { threadMessages } from './threads.ts';
+import type { Thread, ThreadAlgorithm } from './threading.ts';
 import { rotateKey, type Rotation, type RotationRequest } from './rotate.ts';
 import { withKeys, type MailboxSession } from './session.ts';
 import { undelete, type Undeletion } from './undelete.ts';
@@ -224,6 +227,20 @@ export class Mailbox implements Disposable {
 
   search(request: SearchRequest, signal?: AbortSignal): Promise<readonly SearchMatch[]> {
     return search(this.#session, request, signal);
+  }
+
+  /** Those of `uids` that are there, in order. Throws ServerError 'key-*', 'content-damaged'. */
+  sort(of: SortedMessages, criteria: readonly SortCriterion[], signal?: AbortSignal): Promise<readonly Uid[]> {
+    return sortMessages(this.#session, of, criteria, signal);
+  }
+
+  /** Those of `uids` that are there, in threads. Throws ServerError 'key-*', 'content-damaged'. */
+  threads(
+    of: Readonly<{ folder: FolderId; uids: readonly Uid[] }>,
+    algorithm: ThreadAlgorithm,
+    signal?: AbortSignal,
+  ): Promise<readonly Thread[]> {
+    return threadMessages(this.#session, of, algorithm, signal);
   }
 
   rotateKey(request: RotationRequest, signal?: AbortSignal): Promise<Rotation> {

@@ -9,7 +9,7 @@
  *     reads nothing that a fresh request could not.
  */
 import { ServerError } from '../base/errors.ts';
-import type { FolderId, ModSeq, Uid } from '../base/ids.ts';
+import type { BodyId, FolderId, ModSeq, Uid } from '../base/ids.ts';
 import { deriveMessageKey } from '../crypto/derive.ts';
 import { openOnce, unwrapMessageKey } from '../crypto/record.ts';
 import { BodyOpener, SEALED_BODY_HEADER_BYTES, sealedBodySizeBytes } from '../crypto/sealed-body.ts';
@@ -115,6 +115,11 @@ export class OpenMessage implements Disposable {
   #currentKey(): SecretBytes {
     if (this.isStale) throw staleKey();
     return this.#opened.key;
+  }
+
+  /** The sealed body, which copies of the message share. */
+  get body(): BodyId {
+    return this.#sealed.body;
   }
 
   /** The sealed search text of this body, if one was kept, and a place to keep it. For search.ts and scrub.ts. */

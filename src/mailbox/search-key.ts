@@ -8,7 +8,7 @@
  * Q3  `*` and `$` are still symbolic: the session resolves them against its snapshot.
  */
 import type { ModSeq } from '../base/ids.ts';
-import type { SequenceSet } from '../base/uid-set.ts';
+import type { NumberSet, SequenceSet } from '../base/uid-set.ts';
 
 /** A calendar day without a time zone; month 1..12, day 1..31. */
 export type SearchDate = Readonly<{ year: number; month: number; day: number }>;
@@ -40,5 +40,42 @@ export type SearchKey =
   | Readonly<{ kind: 'save-date-supported' }>
   /** RFC 5032: INTERNALDATE at most (`younger`) or at least (`older`) this long ago. */
   | Readonly<{ kind: 'age'; relation: 'older' | 'younger'; seconds: number }>
+  /** RFC 8474 §6: the object id of the message or of its thread, case counts. */
+  | Readonly<{ kind: 'email-id' | 'thread-id'; id: string }>
+  /** RFC 6203: may match tolerantly what it holds. */
+  | Readonly<{ kind: 'fuzzy'; key: SearchKey }>
+  /** Exactly these messages: what a set meant at an earlier moment. */
+  | Readonly<{ kind: 'known'; uids: NumberSet }>
   /** RFC 7162 §3.1.5: modification sequence at least this. */
   | Readonly<{ kind: 'modseq'; atLeast: ModSeq }>;
+
+/** Whether one of the keys in the tree is as wanted. */
+export function someKey(key: SearchKey, isWanted: (key: SearchKey) => boolean): boolean {
+  if (isWanted(key)) return true;
+  switch (key.kind) {
+    case 'and':
+      return key.keys.some((each) => someKey(each, isWanted));
+    case 'or':
+      return someKey(key.left, isWanted) || someKey(key.right, isWanted);
+    case 'not':
+    case 'fuzzy':
+      return someKey(key.key, isWanted);
+    default:
+      return false;
+  }
+}
+
+/** The tree with some of its leaves replaced. */
+export function mapKey(key: SearchKey, replaced: (leaf: SearchKey) => SearchKey): SearchKey {
+  switch (key.kind) {
+    case 'and':
+      return { kind: 'and', keys: key.keys.map((each) => mapKey(each, replaced)) };
+    case 'or':
+      return { kind: 'or', left: mapKey(key.left, replaced), right: mapKey(key.right, replaced) };
+    case 'not':
+    case 'fuzzy':
+      return { kind: key.kind, key: mapKey(key.key, replaced) };
+    default:
+      return replaced(key);
+  }
+}

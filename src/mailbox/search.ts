@@ -1,7 +1,7 @@
 /**
  * SEARCH over sealed mail (RFC 9051 §6.4.4): a key is evaluated with as little opened as possible.
  *
- * H1  Facts come in stages: the row, the summary, the header, the text. A key that is decided by one stage
+ * H1  Facts come in stages: the row, the summary, the object ids, the header, the text. A key that is decided by one stage
  *     opens nothing of the next; what is not yet known counts as unknown, not as false.
  * H2  Substrings are exact, without case (i;unicode-casemap), over the decoded text of any charset and encoding.
  * H3  The search text of a message is made once, off the event loop, and kept sealed under its message key.
@@ -16,7 +16,9 @@ import { parseHeaderFields, fieldValue } from '../mime/headers.ts';
 import { normaliseForSearch } from '../mime/text.ts';
 import { parseMessageDate } from '../mime/date.ts';
 import type { UidRange } from '../store/message-rows.ts';
+import { fuzzyScore } from './fuzzy.ts';
 import type { MessageRow, MessageSummary } from './model.ts';
+import { emailObjectId, threadObjectId } from './object-ids.ts';
 import { messagesOf, rowsOf, type OpenMessage } from './read.ts';
 import type { MessageSet, SearchDate, SearchKey } from './search-key.ts';
 import type { MailboxSession } from './session.ts';
@@ -30,20 +32,24 @@ export type SearchRequest = Readonly<{
   /** What sets of sequence numbers and `$` mean in the session's view, as UIDs. */
   resolve(set: MessageSet, of: 'sequence' | 'uid'): NumberSet;
 }>;
-export type SearchMatch = Readonly<{ uid: Uid; modSeq: number }>;
+/** `score`: 1 to 100, below 100 only where a fuzzy key matched tolerantly (fuzzy.ts). */
+export type SearchMatch = Readonly<{ uid: Uid; modSeq: number; score: number }>;
 
 /** What is known of one message; a stage that was not opened is undefined. */
 type Facts = Readonly<{
   row: MessageRow;
   summary?: MessageSummary;
+  emailId?: string;
+  threadId?: string;
   header?: ReadonlyMap<string, string>;
   text?: SearchText;
 }>;
-type Stage = 'row' | 'summary' | 'header' | 'text';
+type Stage = 'summary' | 'ids' | 'header' | 'text';
 type Test = (facts: Facts) => boolean | undefined;
 
 const DAY_MS = 86_400_000;
 const MINUTE_MS = 60_000;
+const FULL_SCORE = 100;
 
 /** Matches in ascending order of UID. Throws ServerError 'key-*', 'content-damaged', 'limit-exceeded'. */
 export async function search(
@@ -55,15 +61,16 @@ export async function search(
   const stages = new Set<Stage>();
   collectStages(request.key, stages);
   const found: SearchMatch[] = [];
-  const take = (row: MessageRow): void => {
-    found.push({ uid: row.uid, modSeq: row.modSeq });
+  const take = (facts: Facts): void => {
+    const { uid, modSeq } = facts.row;
+    found.push({ uid, modSeq, score: scoreOf(request.key, facts) ?? FULL_SCORE });
   };
   const undecided: Uid[] = [];
   const slice = new Slice();
   for await (const rows of rowsOf(session, request.folder, request.within, signal)) {
     for (const row of rows) {
       const verdict = test({ row });
-      if (verdict === true) take(row);
+      if (verdict === true) take({ row });
       else if (verdict === undefined) undecided.push(row.uid);
     }
     await slice.pause();
@@ -77,22 +84,28 @@ export async function search(
     for (const message of batch) {
       signal?.throwIfAborted();
       if (message.isStale) await message.renew(signal);
-      if (await decide(session, message, { test, stages })) take(message.row);
+      const facts = await decide(session, message, { test, stages });
+      if (facts) take(facts);
       await slice.pause();
     }
   }
   return found.sort((a, b) => a.uid - b.uid);
 }
 
+/** What is known of a message that matches; null when it does not. */
 async function decide(
   session: MailboxSession,
   message: OpenMessage,
   how: Readonly<{ test: Test; stages: ReadonlySet<Stage> }>,
-): Promise<boolean> {
+): Promise<Facts | null> {
   let facts: Facts = { row: message.row };
   let verdict: boolean | undefined;
   if (how.stages.has('summary')) {
     facts = { ...facts, summary: message.summary };
+    verdict = how.test(facts);
+  }
+  if (verdict === undefined && how.stages.has('ids')) {
+    facts = { ...facts, emailId: emailObjectId(message.body), threadId: await threadObjectId(message) };
     verdict = how.test(facts);
   }
   if (verdict === undefined && how.stages.has('header')) {
@@ -103,7 +116,7 @@ async function decide(
     facts = { ...facts, text: await textOf(session, message) };
     verdict = how.test(facts);
   }
-  return verdict ?? false;
+  return verdict ? facts : null;
 }
 
 /** Field name in lower case -> all its decoded values, normalised. */
@@ -141,6 +154,7 @@ function collectStages(key: SearchKey, into: Set<Stage>): void {
       collectStages(key.right, into);
       return;
     case 'not':
+    case 'fuzzy':
       collectStages(key.key, into);
       return;
     case 'header':
@@ -156,11 +170,17 @@ function collectStages(key: SearchKey, into: Set<Stage>): void {
     case 'age':
       into.add('summary');
       return;
+    case 'email-id':
+    case 'thread-id':
+      into.add('ids');
+      return;
     default:
   }
 }
 
-function compile(key: SearchKey, request: SearchRequest): Test {
+type Compilation = Pick<SearchRequest, 'resolve'> & Readonly<{ isFuzzy?: boolean }>;
+
+function compile(key: SearchKey, request: Compilation): Test {
   switch (key.kind) {
     case 'all':
     case 'save-date-supported':
@@ -171,6 +191,10 @@ function compile(key: SearchKey, request: SearchRequest): Test {
       return either(compile(key.left, request), compile(key.right, request));
     case 'not':
       return opposite(compile(key.key, request));
+    case 'fuzzy':
+      return compile(key.key, { ...request, isFuzzy: true });
+    case 'known':
+      return inSet(key.uids);
     case 'sequence':
       return inSet(request.resolve(key.numbers, 'sequence'));
     case 'uid':
@@ -178,11 +202,9 @@ function compile(key: SearchKey, request: SearchRequest): Test {
     case 'flag':
       return hasFlag(key.flag.toLowerCase());
     case 'header':
-      return headerContains(key.name, normaliseForSearch(key.text));
     case 'body':
-      return textContains(normaliseForSearch(key.text), (text) => [text.body]);
     case 'text':
-      return textContains(normaliseForSearch(key.text), (text) => [text.header, text.body]);
+      return textTest(key, request.isFuzzy ?? false);
     case 'larger':
       return ({ row }) => row.sizeBytes > key.sizeBytes;
     case 'smaller':
@@ -191,6 +213,10 @@ function compile(key: SearchKey, request: SearchRequest): Test {
       return dateTest(key.of, comparison(key.relation, key.date));
     case 'age':
       return ageTest(key.relation, Date.now() - key.seconds * 1000);
+    case 'email-id':
+      return ({ emailId }) => (emailId === undefined ? undefined : emailId === key.id);
+    case 'thread-id':
+      return ({ threadId }) => (threadId === undefined ? undefined : threadId === key.id);
     case 'modseq':
       return ({ row }) => row.modSeq >= key.atLeast;
     default:
@@ -235,15 +261,56 @@ const hasFlag =
   ({ row }) =>
     row.flags.some((each) => each.toLowerCase() === flag);
 
-const headerContains =
-  (name: string, needle: string): Test =>
-  ({ header }) =>
-    header && (header.get(name)?.includes(needle) ?? false);
+type TextKey = Extract<SearchKey, { kind: 'header' | 'body' | 'text' }>;
 
-const textContains =
-  (needle: string, parts: (text: SearchText) => readonly string[]): Test =>
-  ({ text }) =>
-    text && parts(text).some((part) => part.includes(needle));
+function textTest(key: TextKey, isFuzzy: boolean): Test {
+  const needle = normaliseForSearch(key.text);
+  return (facts) => {
+    const texts = textsOf(key, facts);
+    if (!texts) return undefined;
+    return isFuzzy ? fuzzyScore(needle, texts) > 0 : texts.some((text) => text.includes(needle));
+  };
+}
+
+/** What a key looks at; undefined while it is not known. */
+function textsOf(key: TextKey, { header, text }: Facts): readonly string[] | undefined {
+  switch (key.kind) {
+    case 'header': {
+      const value = header?.get(key.name);
+      return header && (value === undefined ? [] : [value]);
+    }
+    case 'body':
+      return text && [text.body];
+    case 'text':
+      return text && [text.header, text.body];
+    default:
+      return assertNever(key);
+  }
+}
+
+/** How well a message that matches does so by its fuzzy keys; null where none of them had a say. */
+function scoreOf(key: SearchKey, facts: Facts, isFuzzy = false): number | null {
+  switch (key.kind) {
+    case 'fuzzy':
+      return scoreOf(key.key, facts, true);
+    case 'and':
+    case 'or': {
+      const keys = key.kind === 'and' ? key.keys : [key.left, key.right];
+      const scores = keys.map((each) => scoreOf(each, facts, isFuzzy)).filter((score) => score !== null);
+      if (scores.length === 0) return null;
+      return key.kind === 'and' ? Math.min(...scores) : Math.max(...scores);
+    }
+    case 'header':
+    case 'body':
+    case 'text': {
+      const texts = isFuzzy ? textsOf(key, facts) : undefined;
+      const score = texts ? fuzzyScore(normaliseForSearch(key.text), texts) : 0;
+      return score > 0 ? score : null;
+    }
+    default:
+      return null;
+  }
+}
 
 /** Days are compared as the date says them, without its time zone (RFC 9051 §6.4.4). */
 function dateTest(of: 'internal' | 'sent' | 'saved', compare: (dayMs: number) => boolean): Test {

@@ -73,8 +73,16 @@ export type Part = Readonly<{
 /** What a message/rfc822 part holds. */
 export type EmbeddedMessage = Readonly<{ envelope: Envelope; root: Part }>;
 
-/** A whole message. `root` spans it: `headerStart` 0, `bodyEnd` = `sizeBytes`. */
-export type ScannedMessage = Readonly<{ sizeBytes: number; envelope: Envelope; root: Part }>;
+/**
+ * A whole message. `root` spans it: `headerStart` 0, `bodyEnd` = `sizeBytes`. `references`: the message ids of its
+ * References field (message-ids.ts); null where it was stored before they were kept.
+ */
+export type ScannedMessage = Readonly<{
+  sizeBytes: number;
+  envelope: Envelope;
+  root: Part;
+  references: readonly string[] | null;
+}>;
 
 /** Whether `part` is a multipart of which no part was found. */
 export function isEmptyMultipart(part: Part): boolean {

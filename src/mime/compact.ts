@@ -5,8 +5,8 @@
  * C1  decodeMessage(encodeMessage(m)) equals m, whatever bytes its strings hold.
  * C2  Stored data outlives this code: a layout, once released, is only read; changes get a new version.
  *
- * Layout of version 1. 0 stands for null, trailing zeros are left out, parameters and addresses are flat:
- *   message   [1, sizeBytes, envelope, part]
+ * Layout. 0 stands for null, trailing zeros are left out, parameters and addresses are flat:
+ *   message   [2, sizeBytes, envelope, part, references]; before references were kept [1, sizeBytes, envelope, part]
  *   envelope  [date, subject, from, sender, replyTo, to, cc, bcc, inReplyTo, messageId]; sender and
  *             replyTo are 1 where they are the list of from; a list is [name, route, mailbox, host, ...]
  *   part      [headerStart, bodyStart - headerStart, bodyEnd - bodyStart, lineCount, type, subtype, encoding,
@@ -24,17 +24,22 @@ import type {
   ScannedMessage,
 } from './body-structure.ts';
 
-const VERSION = 1;
+const VERSION = 2;
+/** Without references. */
+const FIRST_VERSION = 1;
 
 type Text = string | 0;
 type PackedAddresses = (string | 0)[];
 type PackedEnvelope = (Text | 1 | PackedAddresses)[];
 type PackedContent = 0 | [0, ...PackedPart[]] | [1, PackedEnvelope, PackedPart];
+type PackedMessage = [number, number, PackedEnvelope, PackedPart, string[]?];
 type PackedPart = (number | string | string[] | Exclude<PackedContent, 0>)[];
 
 /** The stored form of a message. */
 export function encodeMessage(scanned: ScannedMessage): string {
-  return JSON.stringify([VERSION, scanned.sizeBytes, packEnvelope(scanned.envelope), packPart(scanned.root)]);
+  const { sizeBytes, references } = scanned;
+  const packed = [sizeBytes, packEnvelope(scanned.envelope), packPart(scanned.root)];
+  return JSON.stringify(references ? [VERSION, ...packed, references] : [FIRST_VERSION, ...packed]);
 }
 
 /** The message of a stored form. Throws ServerError `content-damaged` when it is of an unknown version or malformed. */
@@ -45,10 +50,12 @@ export function decodeMessage(text: string): ScannedMessage {
   } catch (cause) {
     throw damaged('stored structure is not JSON', cause);
   }
-  if (!Array.isArray(packed) || packed[0] !== VERSION) throw damaged('stored structure has an unknown version');
-  const [, sizeBytes, envelope, root] = packed as [number, number, PackedEnvelope, PackedPart];
+  if (!Array.isArray(packed) || (packed[0] !== VERSION && packed[0] !== FIRST_VERSION)) {
+    throw damaged('stored structure has an unknown version');
+  }
+  const [, sizeBytes, envelope, root, references = null] = packed as PackedMessage;
   try {
-    return { sizeBytes, envelope: unpackEnvelope(envelope), root: unpackPart(root) };
+    return { sizeBytes, envelope: unpackEnvelope(envelope), root: unpackPart(root), references };
   } catch (cause) {
     throw damaged('stored structure is malformed', cause);
   }

@@ -20,7 +20,7 @@ const ZONE_HOURS: ReadonlyMap<string, number> = new Map([
   ['pdt', -7],
 ]);
 const DATE =
-  /^(?:[a-z]{3,9}\s*,?\s+)?(\d{1,2})[\s-]+([a-z]{3})[a-z]*[\s-]+(\d{2,4})(?:\s+(\d{1,2})\s*:\s*(\d{1,2})(?:\s*:\s*(\d{1,2}))?)?(?:\s+(?:([+-])(\d{2}):?(\d{2})|([a-z]{1,5})))?/i;
+  /^(?:[a-z]{3,9}(?:\s*,\s*|\s+))?(\d{1,2})[\s-]+([a-z]{3})[a-z]*[\s-]+(\d{2,4})(?:\s+(\d{1,2})\s*:\s*(\d{1,2})(?:\s*:\s*(\d{1,2}))?)?(?:\s+(?:([+-])(\d{2}):?(\d{2})|([a-z]{1,5})))?/i;
 const MAX_VALUE_CHARS = 200;
 
 /** The moment of a Date field's value and the zone it was written in, or null when it is none. */
@@ -35,7 +35,10 @@ export function parseMessageDate(value: string): MessageDate | null {
   const month = MONTHS.indexOf(monthName.toLowerCase());
   if (month < 0) return null;
   const zoneMinutes = zoneOf(match);
-  const local = Date.UTC(fullYear(yearText), month, Number(day), Number(hour), Number(minute), Number(second));
+  const midnight = Date.UTC(fullYear(yearText), month, Number(day));
+  if (new Date(midnight).getUTCDate() !== Number(day)) return null; // 30 February
+  const isTime = Number(hour) < 24 && Number(minute) < 60 && Number(second) <= 60; // else 00:00: RFC 5256 §2.2
+  const local = midnight + (isTime ? (Number(hour) * 3600 + Number(minute) * 60 + Number(second)) * 1000 : 0);
   return { atMs: local - zoneMinutes * 60_000, zoneMinutes };
 }
 

@@ -14,6 +14,7 @@ import type { EmbeddedMessage, Envelope, Part, ScannedMessage } from './body-str
 import { BoundaryStack } from './boundaries.ts';
 import { buildEnvelope, type AddressBudget } from './envelope.ts';
 import { fieldValue, parseHeaderFields, type HeaderField } from './headers.ts';
+import { parseReferences } from './message-ids.ts';
 import {
   parameterValue,
   parseContentType,
@@ -82,6 +83,7 @@ export class MessageScanner {
   #header = Buffer.allocUnsafe(FIRST_HEADER_BUFFER_BYTES);
   #headerLength = 0;
   #headerTotalBytes = 0;
+  #references: readonly string[] = [];
 
   #offset = 0; // of the first byte of the current chunk
   #lines = 0; // LFs consumed
@@ -124,7 +126,8 @@ export class MessageScanner {
     while (this.#inHeader) this.#endHeader(this.#offset, this.#lines);
     this.#closeParts({ level: 0, bodyEnd: this.#offset, lines: this.#lines });
     const root = this.#root;
-    return { sizeBytes: this.#offset, envelope: root.envelope ?? EMPTY_ENVELOPE, root: root.part };
+    const envelope = root.envelope ?? EMPTY_ENVELOPE;
+    return { sizeBytes: this.#offset, envelope, root: root.part, references: this.#references };
   }
 
   get #root(): Frame {
@@ -276,6 +279,7 @@ export class MessageScanner {
     this.#headerLength = 0;
     const fields = parseHeaderFields(block, this.#limits.fieldCount);
     if (frame.isMessageRoot) frame.envelope = buildEnvelope(block, fields, this.#addresses);
+    if (level === 0) this.#references = parseReferences(block, fields);
     this.#readMimeFields(frame, block, fields);
 
     const type = part.type.toLowerCase();

@@ -3,6 +3,7 @@ import { expect, test } from 'vitest';
 import type { NumberSet } from '../../src/base/uid-set.ts';
 import {
   clampSet,
+  formatInOrder,
   formatSet,
   intersectSets,
   normaliseRanges,
@@ -10,6 +11,7 @@ import {
   parseSequenceSet,
   resolveSet,
   setHas,
+  subtractSets,
 } from '../../src/base/uid-set.ts';
 
 const parse = (text: string, maximum = 100): string | null => {
@@ -35,6 +37,19 @@ test.for([
   ['1:4294967295', '1:4294967295'],
 ] as const)('U1 U2 %s means %s', ([text, expected]) => {
   expect(parse(text)).toBe(expected);
+});
+
+test('subtraction and intersection share a set between them; numbers in any order print in that order', () => {
+  const set = fc.array(fc.integer({ min: 1, max: 40 }), { maxLength: 15 });
+  fc.assert(
+    fc.property(set, set, (a, b) => {
+      const inB = new Set(b);
+      expect(subtractSets(numberSet(a), numberSet(b))).toEqual(numberSet(a.filter((n) => !inB.has(n))));
+      expect(intersectSets(numberSet(a), numberSet(b))).toEqual(numberSet(a.filter((n) => inB.has(n))));
+    }),
+  );
+  expect(formatInOrder([5, 3, 4, 4, 9, 8, 1, 2, 3])).toBe('5,3:4,4,9,8,1:3');
+  expect(formatInOrder([])).toBe('');
 });
 
 test.for([

@@ -304,7 +304,9 @@ async function useImap(server: TestServer): Promise<void> {
     else if (!criterion.includes(words.attachmentText.toUpperCase()))
       expect([criterion, found]).toEqual([criterion, 7]);
   }
-  await imap.ok('UID FETCH 1:* (ENVELOPE BODYSTRUCTURE BODY.PEEK[] BODY.PEEK[1]<0.20>)');
+  await imap.ok('UID FETCH 1:* (ENVELOPE BODYSTRUCTURE BODY.PEEK[] BODY.PEEK[1]<0.20> PREVIEW EMAILID THREADID)');
+  await imap.ok('UID SORT (SUBJECT DISPLAYFROM) UTF-8 ALL');
+  for (const algorithm of ['REFERENCES', 'ORDEREDSUBJECT']) await imap.ok(`UID THREAD ${algorithm} UTF-8 ALL`);
   await imap.ok(`UID COPY 1:3 "${words.folder}"`);
   await imap.ok(`UID MOVE 1 "${accent}"`);
   await imap.ok('UID STORE 2 +FLAGS (\\Deleted)');

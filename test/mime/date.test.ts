@@ -13,13 +13,18 @@ test.for([
   ['Mon,  1  Apr  2002  08:00:00 Z', at('2002-04-01T08:00:00Z')],
   ['01-Apr-2002', at('2002-04-01T00:00:00Z')],
   ['1 Apr 103 00:00:00', at('2003-04-01T00:00:00Z')],
+  ['Mon,1 Apr 2002 08:00:00 +0000', at('2002-04-01T08:00:00Z')],
+  ['1 Apr 2002 25:00:00 +0000', at('2002-04-01T00:00:00Z')],
 ] as const)('%s', ([text, date]) => {
   expect(parseMessageDate(text)).toEqual(date);
 });
 
-test.for(['', 'yesterday', '2024-01-02', '32 Foo 2024', 'Tue, Jan 2024'])('%j is no date', (text) => {
-  expect(parseMessageDate(text)).toBeNull();
-});
+test.for(['', 'yesterday', '2024-01-02', '32 Foo 2024', 'Tue, Jan 2024', '30 Feb 2024 10:00:00 +0000', '0 Mar 2024'])(
+  '%j is no date',
+  (text) => {
+    expect(parseMessageDate(text)).toBeNull();
+  },
+);
 
 test('no value throws or takes long', () => {
   fc.assert(

@@ -1,8 +1,9 @@
 /** A real IMAP server on real mailboxes, and a bare client that speaks bytes. */
 import { once } from 'node:events';
 import { mkdirSync } from 'node:fs';
-import { connect as connectTcp, type Socket } from 'node:net';
+import { connect as connectTcp } from 'node:net';
 import { join } from 'node:path';
+import type { Duplex } from 'node:stream';
 import { connect as connectTls } from 'node:tls';
 import { constants, createDeflateRaw, createInflateRaw, type DeflateRaw } from 'node:zlib';
 import type { MailboxRef } from '../../src/keys/mailbox-keys.ts';
@@ -132,14 +133,14 @@ function recordingLogger(lines: string[]): Logger {
 
 /** Reads lines; a literal belongs to its line. All texts are byte strings. */
 export class ImapClient {
-  socket: Socket;
+  socket: Duplex;
   #buffer = '';
   #isOver = false;
   #sink: DeflateRaw | null = null;
   #wake: (() => void) | null = null;
   #tagsCount = 0;
 
-  constructor(socket: Socket) {
+  constructor(socket: Duplex) {
     this.socket = socket;
     this.#listen(socket);
   }
@@ -229,7 +230,7 @@ export class ImapClient {
     this.socket.destroy();
   }
 
-  #listen(socket: Socket): void {
+  #listen(socket: Duplex): void {
     socket.on('data', (chunk: Buffer) => {
       this.#buffer += chunk.toString('latin1');
       this.#wake?.();

@@ -5,28 +5,29 @@
  * B2  Up to `HELD_BYTES` an answer is written only when it is complete, so that damage found in it is an ordinary
  *     failure. A larger one is streamed; if it fails after its begin was sent, the connection ends: the client could
  *     not find the end of the literal.
- * B3  A message of which several sections are asked for is read once, if it is small.
+ * B3  Where \Seen is set, that comes after the bodies, and FLAGS last. RFC 9051 §6.4.5.
+ * B4  A message of which several sections are asked for is read once, if it is small.
  *
  * Called by fetch.ts.
  */
 import { assertNever } from '../../base/errors.ts';
-import type { OpenMessage } from '../../mailbox/read.ts';
 import type { MessageRow } from '../../mailbox/model.ts';
+import { emailObjectId, threadObjectId } from '../../mailbox/object-ids.ts';
+import { previewOf } from '../../mailbox/preview.ts';
+import type { OpenMessage } from '../../mailbox/read.ts';
 import { TransferDecoder, transferEncoding } from '../../mime/decode.ts';
 import { filterHeader } from '../../mime/headers.ts';
 import { findPart, resolveSection, type ByteRange } from '../../mime/section.ts';
 import type { FetchItem, PartialRange } from '../proto/commands/fetch.ts';
-import { literalPrefix } from '../proto/strings.ts';
+import { imapText, literalPrefix } from '../proto/strings.ts';
 import type { Session } from '../session.ts';
 import { flagsItemText, isOfRow, rowItemText, textItemText } from './fetch-items.ts';
 
 export type ResponseTarget = Readonly<{
   message: OpenMessage;
-  /** The row as it is now: flags may have changed by this command. */
-  row: MessageRow;
   sequence: number;
-  /** FLAGS is told even if it was not asked for. */
-  showsFlags: boolean;
+  /** Sets \Seen and gives the row as it is then; null where that is not to be done. */
+  markSeen: (() => Promise<MessageRow | null>) | null;
 }>;
 
 type SectionItem = Extract<FetchItem, { kind: 'section' }>;
@@ -54,21 +55,20 @@ export class MessageResponse {
 
   /** Sends the answer. Throws ServerError; then nothing was sent, or the connection is gone (B2). */
   async send(items: readonly FetchItem[]): Promise<void> {
-    const { message, row, sequence, showsFlags } = this.#target;
-    const { out, context } = this.#session;
+    const { message, sequence, markSeen } = this.#target;
+    const { out } = this.#session;
     const bodies = items.filter((item) => item.kind === 'section' || item.kind === 'binary');
-    this.#keepsWhole = bodies.length > 1 && row.sizeBytes <= WHOLE_BYTES;
+    this.#keepsWhole = bodies.length > 1 && message.row.sizeBytes <= WHOLE_BYTES;
     try {
       let gap = `* ${String(sequence)} FETCH (`;
       for (const item of items) {
+        if (markSeen && item.kind === 'flags') continue; // they follow
         await this.#write(gap);
         gap = ' ';
         if (message.isStale) await this.#renew();
-        if (item.kind === 'section') await this.#section(item);
-        else if (item.kind === 'binary' || item.kind === 'binary-size') await this.#binary(item);
-        else await this.#write(isOfRow(item) ? rowItemText(item, row) : textItemText(item, message.summary, context));
+        await this.#item(item);
       }
-      if (showsFlags && !items.some((item) => item.kind === 'flags')) await this.#write(` ${flagsItemText(row)}`);
+      if (markSeen) await this.#write(gap + flagsItemText((await markSeen()) ?? message.row));
       await this.#write(')\r\n');
     } catch (error) {
       if (this.#isBegun) this.#session.wire.destroy();
@@ -76,6 +76,26 @@ export class MessageResponse {
     }
     for (const piece of this.#held) out.write(piece);
     await out.room();
+  }
+
+  async #item(item: FetchItem): Promise<void> {
+    const { message } = this.#target;
+    switch (item.kind) {
+      case 'section':
+        return this.#section(item);
+      case 'binary':
+      case 'binary-size':
+        return this.#binary(item);
+      case 'preview': // never NIL: it takes no undue time (RFC 8970 §4.1)
+        return this.#write(`${item.label} ${imapText(await previewOf(message), this.#session.context)}`);
+      case 'email-id':
+        return this.#write(`${item.label} (${emailObjectId(message.body)})`);
+      case 'thread-id':
+        return this.#write(`${item.label} (${await threadObjectId(message)})`);
+      default:
+        if (isOfRow(item)) return this.#write(rowItemText(item, message.row));
+        return this.#write(textItemText(item, message.summary, this.#session.context));
+    }
   }
 
   /** The client took long over what came before: what is held of the message goes with its key. */
@@ -88,7 +108,7 @@ export class MessageResponse {
     const { message } = this.#target;
     const isWholeMessage = section.kind === 'all' && section.part.length === 0;
     const range = isWholeMessage
-      ? { start: 0, end: this.#target.row.sizeBytes }
+      ? { start: 0, end: message.row.sizeBytes }
       : resolveSection(message.summary.scanned, section);
     if (!range) {
       await this.#write(`${label} NIL`);
@@ -109,7 +129,8 @@ export class MessageResponse {
 
   /** Content without its transfer encoding: once over it for the size, once more for the bytes. RFC 3516. */
   async #binary(item: BinaryItem): Promise<void> {
-    const { message, row } = this.#target;
+    const { message } = this.#target;
+    const { row } = message;
     const part = item.part.length === 0 ? null : findPart(message.summary.scanned.root, item.part);
     if (item.part.length > 0 && !part) {
       await this.#write(item.kind === 'binary' ? `${item.label} NIL` : `${item.label} 0`);
@@ -163,9 +184,9 @@ export class MessageResponse {
   }
 
   async #bytes({ start, end }: ByteRange): Promise<Buffer> {
-    const { message, row } = this.#target;
+    const { message } = this.#target;
     if (!this.#keepsWhole) return message.bytes(start, end);
-    this.#whole ??= await message.bytes(0, row.sizeBytes);
+    this.#whole ??= await message.bytes(0, message.row.sizeBytes);
     return this.#whole.subarray(start, end);
   }
 

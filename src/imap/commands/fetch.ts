@@ -1,9 +1,10 @@
 /**
- * FETCH and UID FETCH. RFC 9051 §6.4.5; RFC 7162 §3.1.4, §3.2.6; RFC 3516. Called by dispatch.ts.
+ * FETCH and UID FETCH. RFC 9051 §6.4.5; RFC 7162 §3.1.4, §3.2.6; RFC 3516; RFC 8970; RFC 8474 §5.3. Called by dispatch.ts.
  *
  * F1  Flags, UIDs, sizes and modification sequences come from rows: no key is asked for and nothing is opened.
  * F2  What is held for the client is bounded: a batch is written, then there must be room for the next.
- * F3  A damaged message does not hide the others: they are sent, and the command ends with NO [CORRUPTION].
+ * F3  A message is flagged \Seen when its bodies were sent, not before.
+ * F4  A damaged message does not hide the others: they are sent, and the command ends with NO [CORRUPTION].
  */
 import { Slice } from '../../base/abort.ts';
 import { ServerError } from '../../base/errors.ts';
@@ -32,10 +33,9 @@ export async function fetchMessages(
   { mailbox, view }: Selected,
   command: FetchCommand,
 ): Promise<Answer> {
-  const ranges = view.resolve(command.messages, command.byUid ? 'uid' : 'sequence');
+  const named = view.resolve(command.messages, command.byUid ? 'uid' : 'sequence');
+  const ranges = command.range ? view.resultsIn(named, command.range) : named;
   const items = completeItems(command);
-  if (items.some((item) => item.kind === 'preview'))
-    return { status: 'BAD', code: null, text: 'Unknown item to fetch' };
   if (items.some((item) => item.kind === 'modseq')) session.enableCondStore();
   if (command.vanished && !session.enabled.qresync) return { status: 'BAD', code: null, text: 'Enable QRESYNC first' };
   const work: Work = { session, mailbox, view, items };
@@ -106,18 +106,13 @@ async function sendMessages(work: Work, ranges: NumberSet): Promise<Done> {
   const done: Done = { sentCount: 0, damagedCount: 0, hasUnknownEncoding: false };
   let text = '';
   for await (const batch of mailbox.messages(view.folder.id, ranges, signal)) {
-    const seen = setsSeen
-      ? await markSeen(
-          work,
-          batch.map(({ row }) => row),
-        )
-      : null;
     for (const message of batch) {
       const sequence = view.sequenceOf(message.row.uid);
       if (sequence === 0) continue;
       if (message.isStale) await message.renew(signal); // the client may have taken long over those before
-      const row = seen?.get(message.row.uid) ?? message.row;
-      const target: ResponseTarget = { message, row, sequence, showsFlags: seen?.has(row.uid) ?? false };
+      const isUnseen = setsSeen && !message.row.flags.includes('\\Seen');
+      const markSeen = isUnseen ? (): Promise<MessageRow | null> => flagSeen(work, message.row) : null;
+      const target: ResponseTarget = { message, sequence, markSeen };
       try {
         if (items.every((item) => isOfRow(item) || isOfSummary(item))) text += summaryLine(session, items, target);
         else {
@@ -151,12 +146,8 @@ const SUMMARY_KINDS: ReadonlySet<FetchItem['kind']> = new Set(['internal-date', 
 const isOfSummary = (item: FetchItem): boolean => SUMMARY_KINDS.has(item.kind);
 
 /** The whole line of a message of which no body is asked for. */
-function summaryLine(
-  session: Session,
-  items: readonly FetchItem[],
-  { message, row, sequence }: ResponseTarget,
-): string {
-  const { summary } = message;
+function summaryLine(session: Session, items: readonly FetchItem[], { message, sequence }: ResponseTarget): string {
+  const { summary, row } = message;
   let text = `* ${String(sequence)} FETCH (`;
   let gap = '';
   for (const item of items) {
@@ -166,14 +157,11 @@ function summaryLine(
   return `${text})\r\n`;
 }
 
-/** Flags a batch \Seen before its bodies are sent; gives the rows that changed, by UID. RFC 9051 §6.4.5 (BODY[]). */
-async function markSeen(work: Work, rows: readonly MessageRow[]): Promise<ReadonlyMap<number, MessageRow>> {
-  const { session, mailbox, view } = work;
-  const unseen = rows.filter((row) => !row.flags.includes('\\Seen') && view.sequenceOf(row.uid) > 0);
-  if (unseen.length === 0) return new Map();
-  const ranges = numberSet(unseen.map((row) => row.uid));
+/** Flags a message \Seen; gives its row as it is then, null when it is gone. RFC 9051 §6.4.5 (BODY[]). */
+async function flagSeen({ session, mailbox, view }: Work, { uid }: MessageRow): Promise<MessageRow | null> {
   const request = { mode: 'add', flags: ['\\Seen'] } as const;
+  const ranges = [{ first: uid, last: uid }];
   const { changed } = await mailbox.setFlags({ folder: view.folder.id, ranges }, request, session.signal);
   view.noteTold(changed);
-  return new Map(changed.map((row) => [row.uid, row]));
+  return changed[0] ?? null;
 }

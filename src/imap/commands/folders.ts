@@ -2,6 +2,7 @@
 import { assertNever } from '../../base/errors.ts';
 import type { Mailbox } from '../../mailbox/mailbox.ts';
 import type { Folder, FolderStatus, SpecialUse } from '../../mailbox/model.ts';
+import { folderObjectId } from '../../mailbox/object-ids.ts';
 import { no, ok, type Answer } from '../answer.ts';
 import { SyntaxFault } from '../proto/codes.ts';
 import type { FolderCommand, StatusItem } from '../proto/commands/folders.ts';
@@ -17,8 +18,7 @@ export async function changeFolders(session: Session, mailbox: Mailbox, command:
   const { signal } = session;
   switch (command.kind) {
     case 'create':
-      await create(session, mailbox, command);
-      return ok('The folder is made');
+      return create(session, mailbox, command);
     case 'delete':
       return remove(session, mailbox, command.folder);
     case 'rename':
@@ -44,7 +44,8 @@ export async function statusText(
   items: readonly StatusItem[],
 ): Promise<string> {
   const found = await target.mailbox.status(target.folder.id);
-  const values = items.map((item) => [item, statusValue(session, item, found)] as const);
+  const id = folderObjectId(target.mailbox.ref, target.folder.id);
+  const values = items.map((item) => [item, item === 'MAILBOXID' ? id : statusValue(session, item, found)] as const);
   return print.statusLine(target.folder.name, values, session.context);
 }
 
@@ -52,19 +53,21 @@ async function create(
   session: Session,
   mailbox: Mailbox,
   command: Extract<FolderCommand, { kind: 'create' }>,
-): Promise<void> {
+): Promise<Answer> {
   const { folder: name, specialUses } = command;
-  if (specialUses.length === 0) {
-    await mailbox.createFolder({ name }, session.signal);
-    return;
-  }
+  if (specialUses.length === 0) return made(mailbox, await mailbox.createFolder({ name }, session.signal));
   const [use] = specialUses;
   const specialUse = specialUses.length === 1 && use !== undefined ? CREATABLE_USES.get(use) : undefined;
   const others = await mailbox.folders(session.signal);
   if (specialUse === undefined || others.some((other) => other.specialUse === specialUse && other.name !== name)) {
     throw new SyntaxFault('No folder can be made for that use', { status: 'NO', code: 'USEATTR' });
   }
-  await mailbox.createFolder({ name, specialUse }, session.signal);
+  return made(mailbox, await mailbox.createFolder({ name, specialUse }, session.signal));
+}
+
+/** RFC 8474 §4.1. */
+function made({ ref }: Mailbox, { id }: Folder): Answer {
+  return ok('The folder is made', { kind: 'MAILBOXID', id: folderObjectId(ref, id) });
 }
 
 async function remove(session: Session, mailbox: Mailbox, name: string): Promise<Answer> {
@@ -91,7 +94,7 @@ async function status(
   return ok('Done');
 }
 
-function statusValue(session: Session, item: StatusItem, found: FolderStatus): number {
+function statusValue(session: Session, item: Exclude<StatusItem, 'MAILBOXID'>, found: FolderStatus): number {
   switch (item) {
     case 'MESSAGES':
       return found.messageCount;

@@ -5,6 +5,7 @@
 import { intersectSets, numberSet, setHas } from '../../base/uid-set.ts';
 import type { Mailbox } from '../../mailbox/mailbox.ts';
 import type { MessageRow } from '../../mailbox/model.ts';
+import { folderObjectId } from '../../mailbox/object-ids.ts';
 import { bad, no, ok, type Answer } from '../answer.ts';
 import type { SelectCommand } from '../proto/commands/select.ts';
 import * as print from '../proto/responses.ts';
@@ -70,6 +71,8 @@ async function writeState(
   const { uidValidity } = view.folder;
   out.write(print.untaggedLine('OK', { kind: 'UIDVALIDITY', uidValidity }, 'UIDs are valid'));
   out.write(print.untaggedLine('OK', { kind: 'UIDNEXT', uid: view.uidNext }, 'Next UID'));
+  const id = folderObjectId(mailbox.ref, view.folder.id);
+  out.write(print.untaggedLine('OK', { kind: 'MAILBOXID', id }, 'The folder, whatever its name'));
   out.write(print.untaggedLine('OK', { kind: 'HIGHESTMODSEQ', modSeq: view.modSeq }, 'Highest'));
   // RFC 9051 §6.3.2: a LIST response with the folder's name.
   if (session.enabled.rev2) out.write(print.listLine('LIST', { name, attributes: [] }, session.context));

@@ -53,8 +53,12 @@ export type ResponseCode =
   | Readonly<{ kind: 'METADATA'; what: 'LONGENTRIES' | 'MAXSIZE' | 'TOOMANY'; bytes: number | null }>
   /** The command under way of that tag goes on. RFC 9585 §4. */
   | Readonly<{ kind: 'INPROGRESS'; tag: string }>
+  /** RFC 8474 §4.1, §4.2. */
+  | Readonly<{ kind: 'MAILBOXID'; id: string }>
   /** UIDs or sequence numbers, as the command used them. RFC 7162 §3.1.3. */
   | Readonly<{ kind: 'MODIFIED'; numbers: NumberSet }>
+  /** RFC 5267 §4.3.1. */
+  | Readonly<{ kind: 'NOUPDATE'; tag: string }>
   /** `acceptsNew`: adds `\*`. */
   | Readonly<{ kind: 'PERMANENTFLAGS'; flags: readonly string[]; acceptsNew: boolean }>
   | Readonly<{ kind: 'UIDNEXT'; uid: number }>

@@ -11,6 +11,8 @@ import type { ParseContext } from './arguments.ts';
 import { SyntaxFault } from './codes.ts';
 import type { CopyMoveCommand } from './commands/copy-move.ts';
 import { parseCopyMove } from './commands/copy-move.ts';
+import type { EsearchCommand } from './commands/esearch.ts';
+import { parseCancelUpdate, parseEsearch } from './commands/esearch.ts';
 import type { ExpungeCommand } from './commands/expunge.ts';
 import { parseUidExpunge } from './commands/expunge.ts';
 import type { FetchCommand } from './commands/fetch.ts';
@@ -28,6 +30,8 @@ import type { QuotaCommand } from './commands/quota.ts';
 import { parseGetQuota, parseGetQuotaRoot } from './commands/quota.ts';
 import type { SearchCommand } from './commands/search.ts';
 import { parseSearch } from './commands/search.ts';
+import type { SortCommand } from './commands/sort.ts';
+import { parseSort, parseThread } from './commands/sort.ts';
 import type { SelectCommand } from './commands/select.ts';
 import { parseSelect } from './commands/select.ts';
 import type { SessionCommand } from './commands/session.ts';
@@ -46,6 +50,8 @@ export type Command =
   | FetchCommand
   | StoreCommand
   | SearchCommand
+  | SortCommand
+  | EsearchCommand
   | CopyMoveCommand
   | ExpungeCommand
   | IdleCommand
@@ -92,6 +98,10 @@ const PARSERS: ReadonlyMap<string, Parser> = new Map<string, Parser>([
   ['FETCH', (lexer) => parseFetch(lexer, 'sequence')],
   ['STORE', (lexer) => parseStore(lexer, 'sequence')],
   ['SEARCH', (lexer) => parseSearch(lexer, 'sequence')],
+  ['ESEARCH', parseEsearch],
+  ['CANCELUPDATE', parseCancelUpdate],
+  ['SORT', (lexer) => parseSort(lexer, 'sequence')],
+  ['THREAD', (lexer) => parseThread(lexer, 'sequence')],
   ['COPY', (lexer, context) => parseCopyMove('copy', lexer, { ...context, numbering: 'sequence' })],
   ['MOVE', (lexer, context) => parseCopyMove('move', lexer, { ...context, numbering: 'sequence' })],
   ['EXPUNGE', bare({ kind: 'expunge', uids: null })],
@@ -103,6 +113,8 @@ const UID_PARSERS: ReadonlyMap<string, Parser> = new Map<string, Parser>([
   ['FETCH', (lexer) => parseFetch(lexer, 'uid')],
   ['STORE', (lexer) => parseStore(lexer, 'uid')],
   ['SEARCH', (lexer) => parseSearch(lexer, 'uid')],
+  ['SORT', (lexer) => parseSort(lexer, 'uid')],
+  ['THREAD', (lexer) => parseThread(lexer, 'uid')],
   ['COPY', (lexer, context) => parseCopyMove('copy', lexer, { ...context, numbering: 'uid' })],
   ['MOVE', (lexer, context) => parseCopyMove('move', lexer, { ...context, numbering: 'uid' })],
   ['EXPUNGE', parseUidExpunge],

@@ -6,7 +6,7 @@
  *     are left out unless they are atoms, status texts lose what is not printable ASCII.
  */
 import type { NumberSet } from '../../base/uid-set.ts';
-import { formatSet } from '../../base/uid-set.ts';
+import { formatInOrder, formatSet } from '../../base/uid-set.ts';
 import type { InternalDate } from '../../mailbox/model.ts';
 import type { ResponseCode } from './codes.ts';
 import type { StatusItem } from './commands/folders.ts';
@@ -56,8 +56,12 @@ function codeText(code: ResponseCode | null): string {
       return `[INPROGRESS (${imapText(code.tag)} NIL NIL)] `;
     case 'METADATA':
       return `[METADATA ${code.what}${code.bytes === null ? '' : ` ${String(code.bytes)}`}] `;
+    case 'MAILBOXID':
+      return `[MAILBOXID (${atoms([code.id])})] `;
     case 'MODIFIED':
       return `[MODIFIED ${formatSet(code.numbers)}] `;
+    case 'NOUPDATE':
+      return `[NOUPDATE ${imapText(code.tag)}] `;
     case 'PERMANENTFLAGS': {
       const flags = flagsText(code.flags);
       return `[PERMANENTFLAGS (${flags}${code.acceptsNew ? `${flags === '' ? '' : ' '}\\*` : ''})] `;
@@ -143,13 +147,13 @@ export function listLine(keyword: 'LIST' | 'LSUB', entry: ListEntry, context: Pr
   return `* ${keyword} (${flagsText(entry.attributes)}) "${HIERARCHY_SEPARATOR}" ${name}${extended}\r\n`;
 }
 
-/** Values in the order given; null gives NIL (APPENDLIMIT). RFC 9051 §7.3.3. */
+/** Values in the order given; null gives NIL (APPENDLIMIT), text an object id (RFC 8474 §4.3). RFC 9051 §7.3.3. */
 export function statusLine(
   folder: string,
-  values: readonly (readonly [item: StatusItem, value: number | null])[],
+  values: readonly (readonly [item: StatusItem, value: number | string | null])[],
   context: PrintContext,
 ): string {
-  const text = values.map(([item, value]) => `${item} ${value === null ? 'NIL' : String(value)}`).join(' ');
+  const text = values.map(([item, value]) => `${item} ${statusValueText(value)}`).join(' ');
   return `* STATUS ${folderNameText(folder, context)} (${text})\r\n`;
 }
 
@@ -166,6 +170,11 @@ function metadataValue(value: Buffer | null): string {
   if (value === null) return 'NIL';
   if (value.includes(0)) return literalPrefix(value.length, 'binary') + value.toString('latin1');
   return imapString(value.toString('latin1'));
+}
+
+function statusValueText(value: number | string | null): string {
+  if (value === null) return 'NIL';
+  return typeof value === 'number' ? String(value) : `(${atoms([value])})`;
 }
 
 /** The flags of a folder. RFC 9051 §7.3.5. */
@@ -185,30 +194,64 @@ export function vanishedLine(uids: NumberSet, when: 'now' | 'earlier'): string {
 
 /** RFC 3501 §7.2.5; with the highest modification sequence, RFC 7162 §3.1.5. */
 export function searchLine(numbers: readonly number[], highestModSeq: number | null): string {
+  return `* SEARCH${numbersText(numbers, highestModSeq)}`;
+}
+
+/** RFC 5256 §4 (SORT response); RFC 7162 §3.1.9. */
+export function sortLine(numbers: readonly number[], highestModSeq: number | null): string {
+  return `* SORT${numbersText(numbers, highestModSeq)}`;
+}
+
+function numbersText(numbers: readonly number[], highestModSeq: number | null): string {
   const text = numbers.length === 0 ? '' : ` ${numbers.join(' ')}`;
-  return `* SEARCH${text}${highestModSeq === null ? '' : ` (MODSEQ ${String(highestModSeq)})`}\r\n`;
+  return `${text}${highestModSeq === null ? '' : ` (MODSEQ ${String(highestModSeq)})`}\r\n`;
 }
 
 /** What is undefined or empty is left out. */
 type SearchResult = Readonly<{
   byUid: boolean;
+  /** More about what was searched: `sourceText`. */
+  source?: string;
   min?: number;
   max?: number;
-  all?: NumberSet;
+  /** In the order of the result. */
+  all?: readonly number[];
+  /** RFC 9394 §3.1: the range as it was asked for. */
+  partial?: Readonly<{ range: string; numbers: readonly number[] }>;
   count?: number;
+  /** RFC 6203 §4: scores of the results in their order. */
+  relevancy?: readonly number[];
   highestModSeq?: number;
 }>;
 
 /** RFC 9051 §7.3.4 (esearch-response), RFC 7162 §3.1.10. */
 export function esearchLine(tag: string, result: SearchResult): string {
-  let text = `* ESEARCH (TAG ${imapText(tag)})`;
+  let text = `* ESEARCH (TAG ${imapText(tag)}${result.source ?? ''})`;
   if (result.byUid) text += ' UID';
   if (result.min !== undefined) text += ` MIN ${String(result.min)}`;
   if (result.max !== undefined) text += ` MAX ${String(result.max)}`;
-  if (result.all && result.all.length > 0) text += ` ALL ${formatSet(result.all)}`;
+  if (result.all && result.all.length > 0) text += ` ALL ${formatInOrder(result.all)}`;
+  if (result.partial) {
+    const { range, numbers } = result.partial;
+    text += ` PARTIAL (${range} ${numbers.length > 0 ? formatInOrder(numbers) : 'NIL'})`;
+  }
   if (result.count !== undefined) text += ` COUNT ${String(result.count)}`;
+  if (result.relevancy) text += ` RELEVANCY (${result.relevancy.join(' ')})`;
   if (result.highestModSeq !== undefined) text += ` MODSEQ ${String(result.highestModSeq)}`;
   return `${text}\r\n`;
+}
+
+/** Which folder an ESEARCH response is about, for `esearchLine`. RFC 7377 §2.1. */
+export function sourceText(folder: Readonly<{ name: string; uidValidity: number }>, context: PrintContext): string {
+  return ` MAILBOX ${folderNameText(folder.name, context)} UIDVALIDITY ${String(folder.uidValidity)}`;
+}
+
+/** A result that the client follows changes; the client finds the places itself (position 0). RFC 5267 §4.3.3, §4.3.4. */
+export function contextLine(
+  tag: string,
+  { byUid, change, numbers }: Readonly<{ byUid: boolean; change: 'ADDTO' | 'REMOVEFROM'; numbers: NumberSet }>,
+): string {
+  return `* ESEARCH (TAG ${imapText(tag)})${byUid ? ' UID' : ''} ${change} (0 ${formatSet(numbers)})\r\n`;
 }
 
 /** `items` are item name and value, as in `UID 5`. RFC 9051 §7.5.2. */

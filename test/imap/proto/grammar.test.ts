@@ -20,7 +20,7 @@ test('G2 what is not known is a value', () => {
   expect(parse('XYZZY (a "b')).toEqual({ kind: 'unknown' });
   expect(parse('__proto__')).toEqual({ kind: 'unknown' });
   expect(parse('constructor')).toEqual({ kind: 'unknown' });
-  expect(parse('UID THREAD x y')).toEqual({ kind: 'unknown' });
+  expect(parse('UID XYZZY x y')).toEqual({ kind: 'unknown' });
   expect(fault('UID')).toBe('BAD');
 });
 

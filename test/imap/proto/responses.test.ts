@@ -56,7 +56,7 @@ test('lines', () => {
     print.searchLine([2, 84, 882], null),
     print.searchLine([2], 917162500),
     print.searchLine([], null),
-    print.esearchLine('a"1', { byUid: true, min: 2, max: 9, all: numberSet([2, 9]), count: 2, highestModSeq: 5 }),
+    print.esearchLine('a"1', { byUid: true, min: 2, max: 9, all: [2, 9], count: 2, highestModSeq: 5 }),
     print.esearchLine('a1', { byUid: false, all: [], count: 0 }),
     print.fetchLine(12, ['UID 5', `FLAGS (${print.flagsText(['\\Seen'])})`, `INTERNALDATE ${print.dateTimeText({ atMs: Date.UTC(1996, 6, 17, 2, 44, 25), zoneMinutes: 0 })}`]),
     print.fetchLine(1, [`INTERNALDATE ${print.dateTimeText({ atMs: Date.UTC(2026, 0, 2, 3, 4, 5, 999), zoneMinutes: 0 })}`, 'PREVIEW NIL']),

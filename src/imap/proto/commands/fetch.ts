@@ -1,6 +1,6 @@
 /**
  * FETCH and UID FETCH. RFC 9051 §6.4.5; RFC 3501 §6.4.5 (RFC822...); RFC 3516 (BINARY); RFC 7162 §3.1.4, §3.2.6;
- * RFC 8970 (PREVIEW); RFC 8514 (SAVEDATE).
+ * RFC 8970 (PREVIEW); RFC 8514 (SAVEDATE); RFC 8474 §5.3 (EMAILID, THREADID).
  */
 import type { ModSeq } from '../../../base/ids.ts';
 import { modSeq } from '../../../base/ids.ts';
@@ -10,6 +10,7 @@ import type { SectionSpec } from '../../../mime/section.ts';
 import { messageSet } from '../arguments.ts';
 import { SyntaxFault } from '../codes.ts';
 import type { Lexer } from '../lexer.ts';
+import { parseResultRange, type ResultRange } from '../result-range.ts';
 import { isAtom } from '../lexer.ts';
 
 export type FetchCommand = Readonly<{
@@ -21,6 +22,8 @@ export type FetchCommand = Readonly<{
   changedSince: ModSeq | null;
   /** Report what was expunged since `changedSince` too (UID FETCH only). */
   vanished: boolean;
+  /** Which of the messages (UID FETCH only). RFC 9394 §3.3. */
+  range: ResultRange | null;
 }>;
 
 /** Bytes of a section; the answer has fewer where the section ends before. */
@@ -37,7 +40,17 @@ export type FetchItem =
   | Readonly<{ kind: 'binary-size'; label: string; part: readonly number[] }>;
 
 type PlainFetchItem =
-  'flags' | 'uid' | 'internal-date' | 'size' | 'envelope' | 'body' | 'body-structure' | 'modseq' | 'save-date';
+  | 'flags'
+  | 'uid'
+  | 'internal-date'
+  | 'size'
+  | 'envelope'
+  | 'body'
+  | 'body-structure'
+  | 'modseq'
+  | 'save-date'
+  | 'email-id'
+  | 'thread-id';
 
 const PLAIN_ITEMS: ReadonlyMap<string, PlainFetchItem> = new Map([
   ['FLAGS', 'flags'],
@@ -49,6 +62,8 @@ const PLAIN_ITEMS: ReadonlyMap<string, PlainFetchItem> = new Map([
   ['BODYSTRUCTURE', 'body-structure'],
   ['MODSEQ', 'modseq'],
   ['SAVEDATE', 'save-date'],
+  ['EMAILID', 'email-id'],
+  ['THREADID', 'thread-id'],
 ]);
 
 const FAST = ['FLAGS', 'INTERNALDATE', 'RFC822.SIZE'];
@@ -78,7 +93,11 @@ export function parseFetch(lexer: Lexer, numbering: 'uid' | 'sequence'): FetchCo
   } else parseItem(lexer, items);
   if (items.size === 0) throw new SyntaxFault('An item to fetch was expected');
 
-  const modifiers: { changedSince: ModSeq | null; vanished: boolean } = { changedSince: null, vanished: false };
+  const modifiers: { -readonly [Name in 'changedSince' | 'vanished' | 'range']: FetchCommand[Name] } = {
+    changedSince: null,
+    vanished: false,
+    range: null,
+  };
   if (!lexer.isAtEnd) {
     lexer.space();
     lexer.list(MAX_MODIFIERS, () => {
@@ -86,6 +105,9 @@ export function parseFetch(lexer: Lexer, numbering: 'uid' | 'sequence'): FetchCo
       if (name === 'CHANGEDSINCE' && modifiers.changedSince === null) {
         lexer.space();
         modifiers.changedSince = modSeq(lexer.saturatedNumber());
+      } else if (name === 'PARTIAL' && modifiers.range === null) {
+        lexer.space();
+        modifiers.range = parseResultRange(lexer);
       } else if (name === 'VANISHED') modifiers.vanished = true;
       else throw new SyntaxFault('Unknown or repeated modifier');
     });
@@ -94,6 +116,7 @@ export function parseFetch(lexer: Lexer, numbering: 'uid' | 'sequence'): FetchCo
   if (modifiers.vanished && (numbering !== 'uid' || modifiers.changedSince === null)) {
     throw new SyntaxFault('VANISHED needs UID FETCH and CHANGEDSINCE');
   }
+  if (modifiers.range && numbering !== 'uid') throw new SyntaxFault('PARTIAL needs UID FETCH');
   return { kind: 'fetch', byUid: numbering === 'uid', messages, items: [...items.values()], ...modifiers };
 }
 

@@ -12,7 +12,7 @@ export type FolderCommand =
 
 type SpecialUse = '\\All' | '\\Archive' | '\\Drafts' | '\\Flagged' | '\\Junk' | '\\Sent' | '\\Trash' | '\\Important';
 
-/** RFC 9051 §6.3.11; RFC 3501 (RECENT); RFC 7162 §3.1.7; RFC 7889; RFC 9208 §4.1.4. */
+/** RFC 9051 §6.3.11; RFC 3501 (RECENT); RFC 7162 §3.1.7; RFC 7889; RFC 9208 §4.1.4; RFC 8474 §4.3. */
 export type StatusItem =
   | 'MESSAGES'
   | 'UIDNEXT'
@@ -23,7 +23,8 @@ export type StatusItem =
   | 'SIZE'
   | 'RECENT'
   | 'HIGHESTMODSEQ'
-  | 'APPENDLIMIT';
+  | 'APPENDLIMIT'
+  | 'MAILBOXID';
 
 const STATUS_ITEMS: ReadonlyMap<string, StatusItem> = new Map(
   (
@@ -38,6 +39,7 @@ const STATUS_ITEMS: ReadonlyMap<string, StatusItem> = new Map(
       'RECENT',
       'HIGHESTMODSEQ',
       'APPENDLIMIT',
+      'MAILBOXID',
     ] as const
   ).map((item) => [item, item]),
 );

@@ -1,15 +1,12 @@
 /**
- * SEARCH and UID SEARCH. RFC 9051 §6.4.4; RFC 3501 §6.4.4 (NEW, OLD, RECENT); RFC 4731 and RFC 5182 (RETURN, `$`);
- * RFC 5032 (OLDER, YOUNGER); RFC 7162 §3.1.5 (MODSEQ); RFC 8514 (SAVED...).
- *
- * Depth and number of keys are bounded; the tree is src/mailbox/search-key.ts.
+ * SEARCH and UID SEARCH. RFC 9051 §6.4.4; RFC 3501 §6.4.4; RFC 4731 and RFC 5182 (RETURN, `$`); RFC 5267 §4 (CONTEXT,
+ * UPDATE); RFC 9394 (PARTIAL). The keys are those of proto/search-program.ts.
  */
-import { modSeq } from '../../../base/ids.ts';
-import type { DateRelation, SearchKey } from '../../../mailbox/search-key.ts';
-import { keyword, messageSet, searchDate } from '../arguments.ts';
+import { someKey, type SearchKey } from '../../../mailbox/search-key.ts';
 import { SyntaxFault } from '../codes.ts';
 import type { Lexer } from '../lexer.ts';
-import { text } from '../lexer.ts';
+import { parseResultRange, type ResultRange } from '../result-range.ts';
+import { parseCharset, parseProgram, type Charset } from '../search-program.ts';
 
 export type SearchCommand = Readonly<{
   kind: 'search';
@@ -20,229 +17,87 @@ export type SearchCommand = Readonly<{
 }>;
 
 /** What RETURN asks for; `RETURN ()` is ALL. */
-export type SearchReturns = Readonly<{ min: boolean; max: boolean; all: boolean; count: boolean; save: boolean }>;
+export type SearchReturns = Readonly<{
+  min: boolean;
+  max: boolean;
+  all: boolean;
+  count: boolean;
+  save: boolean;
+  /** RFC 6203 §4. */
+  relevancy: boolean;
+  /** RFC 5267 §4.3: changes of the result are to be told. */
+  update: boolean;
+  /** RFC 9394 §3.1. */
+  partial: ResultRange | null;
+}>;
 
-const MAX_DEPTH = 32;
-const MAX_KEYS = 1_000;
-const MAX_RETURN_OPTIONS = 16;
-const MAX_SIZE_BYTES = Number.MAX_SAFE_INTEGER;
-const MAX_AGE_SECONDS = 0xffff_ffff;
-
-type Charset = 'US-ASCII' | 'UTF-8';
-type KeyParser = (parser: SearchParser) => SearchKey;
-
-const flag = (name: string): SearchKey => ({ kind: 'flag', flag: name });
-const not = (key: SearchKey): SearchKey => ({ kind: 'not', key });
-const constant =
-  (key: SearchKey): KeyParser =>
-  () =>
-    key;
-const header =
-  (name: string): KeyParser =>
-  (parser) => ({ kind: 'header', name, text: parser.string() });
-const date =
-  (of: 'internal' | 'sent' | 'saved', relation: DateRelation): KeyParser =>
-  (parser) => ({ kind: 'date', of, relation, date: parser.date() });
-const age =
-  (relation: 'older' | 'younger'): KeyParser =>
-  (parser) => {
-    const seconds = parser.number(MAX_AGE_SECONDS);
-    if (seconds === 0) throw new SyntaxFault('An interval must be above 0');
-    return { kind: 'age', relation, seconds };
-  };
-
-const KEYS: ReadonlyMap<string, KeyParser> = new Map<string, KeyParser>([
-  ['ALL', constant({ kind: 'all' })],
-  ['ANSWERED', constant(flag('\\Answered'))],
-  ['DELETED', constant(flag('\\Deleted'))],
-  ['DRAFT', constant(flag('\\Draft'))],
-  ['FLAGGED', constant(flag('\\Flagged'))],
-  ['SEEN', constant(flag('\\Seen'))],
-  ['RECENT', constant(flag('\\Recent'))],
-  ['UNANSWERED', constant(not(flag('\\Answered')))],
-  ['UNDELETED', constant(not(flag('\\Deleted')))],
-  ['UNDRAFT', constant(not(flag('\\Draft')))],
-  ['UNFLAGGED', constant(not(flag('\\Flagged')))],
-  ['UNSEEN', constant(not(flag('\\Seen')))],
-  ['OLD', constant(not(flag('\\Recent')))],
-  ['NEW', constant({ kind: 'and', keys: [flag('\\Recent'), not(flag('\\Seen'))] })],
-  ['KEYWORD', (parser) => flag(parser.keyword())],
-  ['UNKEYWORD', (parser) => not(flag(parser.keyword()))],
-  ['BCC', header('bcc')],
-  ['CC', header('cc')],
-  ['FROM', header('from')],
-  ['SUBJECT', header('subject')],
-  ['TO', header('to')],
-  ['HEADER', (parser) => ({ kind: 'header', name: parser.string().toLowerCase(), text: parser.string() })],
-  ['BODY', (parser) => ({ kind: 'body', text: parser.string() })],
-  ['TEXT', (parser) => ({ kind: 'text', text: parser.string() })],
-  ['LARGER', (parser) => ({ kind: 'larger', sizeBytes: parser.number(MAX_SIZE_BYTES) })],
-  ['SMALLER', (parser) => ({ kind: 'smaller', sizeBytes: parser.number(MAX_SIZE_BYTES) })],
-  ['BEFORE', date('internal', 'before')],
-  ['ON', date('internal', 'on')],
-  ['SINCE', date('internal', 'since')],
-  ['SENTBEFORE', date('sent', 'before')],
-  ['SENTON', date('sent', 'on')],
-  ['SENTSINCE', date('sent', 'since')],
-  ['SAVEDBEFORE', date('saved', 'before')],
-  ['SAVEDON', date('saved', 'on')],
-  ['SAVEDSINCE', date('saved', 'since')],
-  ['SAVEDATESUPPORTED', constant({ kind: 'save-date-supported' })],
-  ['OLDER', age('older')],
-  ['YOUNGER', age('younger')],
-  ['UID', (parser) => ({ kind: 'uid', uids: parser.set() })],
-  ['MODSEQ', (parser) => parser.modSeq()],
-  ['NOT', (parser) => not(parser.nested())],
-  ['OR', (parser) => ({ kind: 'or', left: parser.nested(), right: parser.nested() })],
+const NOTHING: SearchReturns = {
+  min: false,
+  max: false,
+  all: false,
+  count: false,
+  save: false,
+  relevancy: false,
+  update: false,
+  partial: null,
+};
+export const ALL_ONLY: SearchReturns = { ...NOTHING, all: true };
+type Flag = Exclude<keyof SearchReturns, 'partial'>;
+const FLAGS: ReadonlyMap<string, Flag> = new Map([
+  ['MIN', 'min'],
+  ['MAX', 'max'],
+  ['ALL', 'all'],
+  ['COUNT', 'count'],
+  ['SAVE', 'save'],
+  ['RELEVANCY', 'relevancy'],
+  ['UPDATE', 'update'],
 ]);
+const MAX_RETURN_OPTIONS = 16;
 
 export function parseSearch(lexer: Lexer, numbering: 'uid' | 'sequence'): SearchCommand {
   lexer.space();
-  let returns: SearchReturns | null = null;
-  if (lexer.takeKeyword('RETURN')) {
-    lexer.space();
-    returns = parseReturns(lexer);
-    lexer.space();
-  }
+  const returns = parseReturns(lexer);
+  return { kind: 'search', byUid: numbering === 'uid', returns, key: checkedKey(parseSearchProgram(lexer), returns) };
+}
+
+/** `[CHARSET name SP] key ...`. Throws SyntaxFault. RFC 9051 §9 (search-program) */
+export function parseSearchProgram(lexer: Lexer): SearchKey {
   let charset: Charset = 'UTF-8'; // RFC 9051's default; a superset of RFC 3501's
   if (lexer.takeKeyword('CHARSET')) {
     lexer.space();
-    charset = checkedCharset(lexer.astringBytes());
+    charset = parseCharset(lexer);
     lexer.space();
   }
-  return { kind: 'search', byUid: numbering === 'uid', returns, key: new SearchParser(lexer, charset).program() };
+  return parseProgram(lexer, charset);
 }
 
-function parseReturns(lexer: Lexer): SearchReturns {
-  const returns = { min: false, max: false, all: false, count: false, save: false };
+/** `RETURN (...)` and the space after it; null when it is not next. Throws SyntaxFault. RFC 9051 §6.4.4. */
+export function parseReturns(lexer: Lexer): SearchReturns | null {
+  if (!lexer.takeKeyword('RETURN')) return null;
+  lexer.space();
+  const returns: { -readonly [Name in keyof SearchReturns]: SearchReturns[Name] } = { ...NOTHING };
+  let asked = 0;
   lexer.list(MAX_RETURN_OPTIONS, () => {
-    switch (lexer.keyword()) {
-      case 'MIN':
-        returns.min = true;
-        break;
-      case 'MAX':
-        returns.max = true;
-        break;
-      case 'ALL':
-        returns.all = true;
-        break;
-      case 'COUNT':
-        returns.count = true;
-        break;
-      case 'SAVE':
-        returns.save = true;
-        break;
-      default:
-        throw new SyntaxFault('Unknown return option');
-    }
+    const name = lexer.keyword();
+    const flag = FLAGS.get(name);
+    if (name === 'CONTEXT') return; // a hint: RFC 5267 §4.2
+    asked += 1;
+    if (flag) returns[flag] = true;
+    else if (name === 'PARTIAL' && !returns.partial) {
+      lexer.space();
+      returns.partial = parseResultRange(lexer);
+    } else throw new SyntaxFault('Unknown return option');
   });
-  return Object.values(returns).includes(true) ? returns : { ...returns, all: true };
+  lexer.space();
+  // RFC 9394 §3.1: one of them
+  if (returns.partial && returns.all) throw new SyntaxFault('ALL and PARTIAL exclude each other');
+  return asked === 0 ? ALL_ONLY : returns;
 }
 
-function checkedCharset(name: string): Charset {
-  const charset = name.toUpperCase();
-  if (charset === 'UTF-8' || charset === 'US-ASCII') return charset;
-  throw new SyntaxFault('The charset is not supported', {
-    status: 'NO',
-    code: { kind: 'BADCHARSET', charsets: ['UTF-8', 'US-ASCII'] },
-  });
-}
-
-class SearchParser {
-  readonly #lexer: Lexer;
-  readonly #charset: Charset;
-  #depth = 0;
-  #keyCount = 0;
-
-  constructor(lexer: Lexer, charset: Charset) {
-    this.#lexer = lexer;
-    this.#charset = charset;
+/** RFC 6203 §4: scores are of fuzzy matches only. Throws SyntaxFault. */
+export function checkedKey(key: SearchKey, asks: Readonly<{ relevancy: boolean }> | null): SearchKey {
+  if (asks?.relevancy && !someKey(key, ({ kind }) => kind === 'fuzzy')) {
+    throw new SyntaxFault('RELEVANCY needs a FUZZY search key');
   }
-
-  /** Keys up to the end of the command, which all must hold. */
-  program(): SearchKey {
-    const keys = [this.#key()];
-    while (!this.#lexer.isAtEnd) {
-      this.#lexer.space();
-      keys.push(this.#key());
-    }
-    return allOf(keys);
-  }
-
-  /** An argument that is a key. */
-  nested(): SearchKey {
-    this.#lexer.space();
-    return this.#key();
-  }
-
-  string(): string {
-    this.#lexer.space();
-    const bytes = this.#lexer.astringBytes();
-    if (this.#charset === 'US-ASCII' && /[\x80-\xff]/.test(bytes)) throw new SyntaxFault('A string is not US-ASCII');
-    return text(bytes);
-  }
-
-  keyword(): string {
-    this.#lexer.space();
-    return keyword(this.#lexer);
-  }
-
-  date(): ReturnType<typeof searchDate> {
-    this.#lexer.space();
-    return searchDate(this.#lexer);
-  }
-
-  number(maximum: number): number {
-    this.#lexer.space();
-    return this.#lexer.number(maximum);
-  }
-
-  set(): ReturnType<typeof messageSet> {
-    this.#lexer.space();
-    return messageSet(this.#lexer);
-  }
-
-  /** `MODSEQ ["/flags/\\draft" all] 620`: the entry is accepted and ignored, as RFC 7162 §3.1.5 allows. */
-  modSeq(): SearchKey {
-    this.#lexer.space();
-    if (!this.#lexer.isAtSet) {
-      this.#lexer.stringBytes();
-      this.#lexer.space();
-      if (!['PRIV', 'SHARED', 'ALL'].includes(this.#lexer.keyword())) throw new SyntaxFault('Unknown entry type');
-      this.#lexer.space();
-    }
-    return { kind: 'modseq', atLeast: modSeq(this.#lexer.saturatedNumber()) };
-  }
-
-  #key(): SearchKey {
-    this.#keyCount += 1;
-    if (this.#keyCount > MAX_KEYS) throw new SyntaxFault('Too many search keys', { status: 'NO', code: 'LIMIT' });
-    this.#depth += 1;
-    if (this.#depth > MAX_DEPTH)
-      throw new SyntaxFault('The search is nested too deep', { status: 'NO', code: 'LIMIT' });
-    const key = this.#keyInside();
-    this.#depth -= 1;
-    return key;
-  }
-
-  #keyInside(): SearchKey {
-    const lexer = this.#lexer;
-    if (lexer.isAtSet) return { kind: 'sequence', numbers: messageSet(lexer) };
-    if (lexer.isAtList) {
-      const keys: SearchKey[] = [];
-      lexer.list(MAX_KEYS, () => {
-        keys.push(this.#key());
-      });
-      if (keys.length === 0) throw new SyntaxFault('A search key was expected');
-      return allOf(keys);
-    }
-    const parse = KEYS.get(lexer.keyword());
-    if (parse === undefined) throw new SyntaxFault('Unknown search key');
-    return parse(this);
-  }
-}
-
-function allOf(keys: readonly SearchKey[]): SearchKey {
-  const [only] = keys;
-  return keys.length === 1 && only ? only : { kind: 'and', keys };
+  return key;
 }
