@@ -64,6 +64,7 @@ import {
   type Ports,
   type ServeOptions,
 } from './serving.ts';
+import { createOutbound } from './outbound/outbound.ts';
 import { Queue } from './queue/queue.ts';
 import { Sasl } from './sasl/mechanisms.ts';
 import { createSmtpListeners } from './smtp/listener.ts';
@@ -151,6 +152,15 @@ async function startServer(config: Config, running: AsyncDisposableStack, observ
   const sasl = new Sasl({ logins, scramLogins, verifiedLogins });
   const submission = { sasl, addresses: accounts.addresses, queue };
   const smtp = createSmtpListeners({ config: config.smtp, hostname, tls, delivery, submission, logger });
+  const outbound = createOutbound({
+    config: config.outbound,
+    schedule: config.queue,
+    serverHostname: hostname,
+    queue,
+    delivery,
+    resolver,
+    logger,
+  });
   const imap = createImapServer({
     config: config.imap,
     hostname,
@@ -163,7 +173,7 @@ async function startServer(config: Config, running: AsyncDisposableStack, observ
   });
   keys.onRefusal(imap.expireOutput);
   running.defer(async () => {
-    await Promise.all([smtp.stop(STOP_GRACE_MS), imap.stop(STOP_GRACE_MS)]);
+    await Promise.all([smtp.stop(STOP_GRACE_MS), imap.stop(STOP_GRACE_MS), outbound.stop(STOP_GRACE_MS)]);
   });
   const webListeners = running.use(new HttpListeners());
   const openWeb = async (): Promise<Readonly<Record<string, readonly number[]>>> => {
@@ -193,6 +203,8 @@ async function startServer(config: Config, running: AsyncDisposableStack, observ
   const imapHealth = health.part('imap');
   const ports = firstPorts({ smtp: mx, ...otherPorts, ...(await imap.start()), ...(await openWeb()) });
   imapHealth.ok();
+  if (config.outbound.enabled) outbound.start();
+  else logger.warn('outgoing mail stays in the queue', { option: 'outbound.enabled' });
 
   const state = (): ServerState => ({
     version: packageVersion(),

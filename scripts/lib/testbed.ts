@@ -81,6 +81,7 @@ function configuration(): TomlTable {
       maxConnectionsPerAddressCount: 100_000,
     },
     store: { freeSpaceReserveBytes: 0 },
+    outbound: { enabled: false }, // nothing leaves a testbed
     queue: { maxMessagesCount: 10_000_000 },
     accounts: { loginDomain: options.domain },
   };

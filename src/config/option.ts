@@ -139,6 +139,17 @@ export function listen({ fallback, help }: Readonly<{ fallback: readonly string[
     .register(optionInfo, { kind: 'list', help, accepts: 'list of `host:port`', fallback, isSecret: false });
 }
 
+/** Texts of one kind, at most `MAX_LIST_COUNT`. */
+export function list(rule: TextRule, { fallback, help }: Readonly<{ fallback: readonly string[]; help: string }>) {
+  return z
+    .array(textSchema(rule))
+    .max(MAX_LIST_COUNT)
+    .default([...fallback])
+    .register(optionInfo, { kind: 'list', help, accepts: `list of ${rule.accepts}`, fallback, isSecret: false });
+}
+
+const MAX_LIST_COUNT = 1000;
+
 /** Servers by IP address, at most `MAX_SERVERS_COUNT`; those without a port get `defaultPort`. */
 export function servers({ defaultPort, help }: Readonly<{ defaultPort: number; help: string }>) {
   return z

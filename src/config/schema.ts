@@ -2,7 +2,7 @@
  * Every option of the server, once: name, type, range, default and help. Everything else about the
  * configuration (environment names, the example file, the reference, the `Config` type) follows.
  *
- * S1  A name says its unit: Ms, Bytes, Count, KiB.
+ * S1  A name says its unit: Ms, Bytes, Count, KiB (a port has none).
  * S2  Sizes, numbers and durations that a peer could drive up have a maximum.
  * S3  Unknown names are faults.
  *
@@ -413,6 +413,95 @@ const queue = z.strictObject({
   }),
 });
 
+const outbound = z.strictObject({
+  enabled: option.flag({
+    fallback: true,
+    help: 'Off: outgoing mail stays in the queue. Nothing gets there without a submission or a report on one.',
+  }),
+  hostname: option.optionalText(option.HOSTNAME, {
+    help: 'What this server calls itself to others. Absent: server.hostname. It should lead to the address that others see.',
+  }),
+  sourceAddresses: option.list(
+    { accepts: 'IP addresses', pattern: /^[0-9a-fA-F.:]{2,45}$/ },
+    { fallback: [], help: 'Addresses of this host to send from, one of each family. Empty: as the system chooses.' },
+  ),
+  port: option.integer({ fallback: 25, min: 1, max: 65_535, help: 'Port of the mail exchangers of others.' }),
+  maxConnectionsCount: option.integer({
+    fallback: 50,
+    min: 1,
+    max: 10_000,
+    help: 'Deliveries at one time.',
+  }),
+  maxConnectionsPerDomainCount: option.integer({
+    fallback: 5,
+    min: 1,
+    max: 1000,
+    help: 'Deliveries to one domain at one time.',
+  }),
+  connectTimeoutMs: option.integer({
+    fallback: 30_000,
+    min: 100,
+    max: 10 * MINUTE_MS,
+    help: 'A host must answer within this time.',
+  }),
+  replyTimeoutMs: option.integer({
+    fallback: 5 * MINUTE_MS,
+    min: 100,
+    max: HOUR_MS,
+    help: 'How long a reply to a command is waited for. RFC 5321 §4.5.3.2 asks for five minutes.',
+  }),
+  dataTimeoutMs: option.integer({
+    fallback: 10 * MINUTE_MS,
+    min: 100,
+    max: HOUR_MS,
+    help: 'How long the reply to a whole message is waited for. RFC 5321 §4.5.3.2.6 asks for ten minutes.',
+  }),
+  tls: option.choice(['opportunistic', 'required'], {
+    fallback: 'opportunistic',
+    help: 'Where neither DANE nor MTA-STS nor the message asks for more: TLS where it is offered, or no mail without.',
+  }),
+  caFile: option.optionalText(option.PATH, {
+    help: 'PEM of authorities that are trusted besides those of Node, for MTA-STS and smarthosts.',
+  }),
+  refusedNetworks: option.list(
+    { accepts: 'networks (`address/bits`)', pattern: /^[0-9a-fA-F.:]{2,45}\/\d{1,3}$/ },
+    {
+      fallback: ['0.0.0.0/8', '127.0.0.0/8', '169.254.0.0/16', '224.0.0.0/3', '::/127', 'fe80::/10', 'ff00::/8'],
+      help: 'No mail exchanger is looked for there, whatever the domain of a recipient says.',
+    },
+  ),
+  transports: option.list(
+    {
+      accepts: 'routes (`domain host:port tls`)',
+      pattern: /^\.?[a-z0-9.-]+ [a-z0-9.:[\]-]+:\d{1,5} (opportunistic|starttls|tls)$/,
+    },
+    {
+      fallback: [],
+      help: 'Where mail for a domain goes instead of its mail exchangers. `.example.org` is all domains below it.',
+    },
+  ),
+  smarthost: z
+    .strictObject({
+      host: option.optionalText(option.HOSTNAME, {
+        help: 'All other mail goes to this server. Absent: to the mail exchangers of the recipients.',
+      }),
+      port: option.integer({ fallback: 587, min: 1, max: 65_535, help: 'Its port.' }),
+      tls: option.choice(['starttls', 'tls', 'opportunistic'], {
+        fallback: 'starttls',
+        help: 'With starttls and tls its certificate must be valid for its name.',
+      }),
+      user: option.optionalText(
+        { accepts: 'user name', pattern: /^[^\p{Cc}]+$/u },
+        { help: 'Absent: no login. A login is tried under TLS only.' },
+      ),
+      password: option.optionalSecret({ help: 'Goes with user.' }),
+    })
+    .refine((table) => (table.user === undefined) === (table.password === undefined), {
+      error: 'user and password are given together or not at all',
+    })
+    .prefault({}),
+});
+
 const accounts = z.strictObject({
   loginDomain: option.optionalText(option.HOSTNAME, {
     help: 'The domain of a user name that is given without one. Absent: such a name is refused.',
@@ -559,6 +648,7 @@ export const configSchema = z.strictObject({
   keys: keys.prefault({}),
   store: store.prefault({}),
   queue: queue.prefault({}),
+  outbound: outbound.prefault({}),
   accounts: accounts.prefault({}),
   backup: backup.prefault({}),
   admin: admin.prefault({}),

@@ -15,13 +15,13 @@
  *     at once: no key service is asked to deliver.
  * D7  Recipients elsewhere are for submission only (`outbound`), and share one copy, which goes into the queue.
  *
- * Called by smtp/. The mailbox key is asked for when a recipient is added: a mailbox whose key is refused is refused by
+ * Called by smtp/ and outbound/. The mailbox key is asked for when a recipient is added: a mailbox whose key is refused is refused by
  * itself, before the message is sent, and does not hold up the others of the same transaction.
  */
 import type { KeyKind, Resolution } from '../accounts/addresses.ts';
 import type { WaitingMailboxes } from '../accounts/waiting-mailboxes.ts';
 import { ServerError } from '../base/errors.ts';
-import type { FolderId, MailboxId, MessageId, OrganizationId } from '../base/ids.ts';
+import type { BodyId, FolderId, MailboxId, MessageId, OrganizationId } from '../base/ids.ts';
 import type { MailboxRef } from '../keys/mailbox-keys.ts';
 import type { MessageWriter, NewMessageOptions, PreparedMessage } from '../mailbox/append.ts';
 import { INBOX } from '../mailbox/folders.ts';
@@ -38,7 +38,7 @@ import { HopCounter, receivedField, traceFields, type TracePeer, type TransferPr
 
 type Writer = Pick<MessageWriter, 'write' | 'finish' | 'discard'>;
 /** What delivery uses of an open mailbox. */
-type Inboxed = Pick<Mailbox, 'folder' | 'append' | 'keepWaiting' | 'adoptWaiting'> &
+type Inboxed = Pick<Mailbox, 'folder' | 'append' | 'keepWaiting' | 'adoptWaiting' | 'hasBody'> &
   Readonly<{
     newMessage(options: NewMessageOptions, signal?: AbortSignal): Promise<Writer>;
     newWaitingMessage(options: NewMessageOptions, signal?: AbortSignal): Promise<Writer>;
@@ -69,6 +69,8 @@ type Envelope = Readonly<{
   /** Whether a message that goes round in circles is refused (trace T3). */
   refusesLoops: boolean;
   principal: Principal;
+  /** Names the copy of a mailbox for `isStored`; random without it. */
+  bodyOf?: (mailbox: MailboxId) => BodyId;
 }>;
 type Outbound = Readonly<{
   queue: Pick<Queue, 'newMessage'>;
@@ -104,6 +106,12 @@ export class Delivery {
   /** Where `address` leads. Throws ServerError key-*, or `signal.reason`. */
   route(address: string, signal?: AbortSignal): Promise<Resolution> {
     return route(this.#deps, address, signal);
+  }
+
+  /** Whether a copy that was named by `bodyOf` was stored before: a message is then not delivered once more. */
+  async isStored(ref: MailboxRef, body: BodyId, principal: Principal): Promise<boolean> {
+    using mailbox = await this.#deps.mailboxes.openWithoutKey(ref, principal);
+    return mailbox.hasBody(body);
   }
 
   /** Starts a transaction without recipients. The caller ends it by `commit` or `discard`. */
@@ -196,7 +204,8 @@ export class DeliveryTransaction {
     const { principal } = this.#envelope;
     const internalDate = { atMs: nowMs(), zoneMinutes: 0 };
     const scanned = (): ScannedMessage => (this.#scanned ??= this.#scanner.end()); // one scan for all copies
-    const message = { internalDate, scanned };
+    const body = this.#envelope.bodyOf?.(ref.mailbox);
+    const message = { internalDate, scanned, ...(body === undefined ? {} : { body }) };
     const rest = { recipient, staged: null, isHandedOver: false, outcome: null };
     if (keyKind === 'symmetric') {
       try {

@@ -112,6 +112,6 @@ function withoutControls(text: string): string {
 }
 
 /** RFC 5322 §3.3, in UTC: the server's zone is nobody's business. */
-function internetDate(atMs: number): string {
+export function internetDate(atMs: number): string {
   return new Date(atMs).toUTCString().replace('GMT', '+0000');
 }

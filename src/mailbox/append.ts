@@ -26,6 +26,8 @@ export type NewMessageOptions = Readonly<{
   internalDate: InternalDate;
   /** The structure, when the caller scans one stream for several mailboxes; called once, after the last write. */
   scanned?: () => ScannedMessage;
+  /** A name for the body, so that the caller can tell later whether it is there; random without it. */
+  body?: BodyId;
 }>;
 
 /** A sealed message on disk or in memory, waiting for `appendMessages` or `discard`. */
@@ -57,7 +59,7 @@ export class MessageWriter {
   readonly #session: MailboxSession;
   readonly #options: NewMessageOptions;
   readonly #scanner: MessageScanner | null;
-  readonly #body: BodyId = bodyId(randomHexId());
+  readonly #body: BodyId;
   readonly #messageKey = SecretBytes.random(MESSAGE_KEY_BYTES);
   readonly #sealer: BodySealer;
   readonly #sink: BodySink;
@@ -67,6 +69,7 @@ export class MessageWriter {
   constructor(session: MailboxSession, options: NewMessageOptions) {
     this.#session = session;
     this.#options = options;
+    this.#body = options.body ?? bodyId(randomHexId());
     this.#scanner = options.scanned ? null : new MessageScanner();
     const { organization } = session.ref;
     this.#sealer = new BodySealer(this.#messageKey, { kind: 'body', organization, body: this.#body });

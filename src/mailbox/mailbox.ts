@@ -3,7 +3,7 @@
  * Each method is one operation of the folder that carries its name in this directory.
  */
 import type { Fault } from '../base/fault.ts';
-import type { FolderId, ModSeq, Uid } from '../base/ids.ts';
+import type { BodyId, FolderId, ModSeq, Uid } from '../base/ids.ts';
 import type { MailboxRef } from '../keys/mailbox-keys.ts';
 import type { UidRange } from '../store/message-rows.ts';
 import type { Quota, Usage } from '../store/quota.ts';
@@ -162,6 +162,11 @@ export class Mailbox implements Disposable {
 
   newMessage(options: NewMessageOptions, signal?: AbortSignal): Promise<MessageWriter> {
     return newMessage(this.#session, options, signal);
+  }
+
+  /** Whether a body that its writer named is there; as long as no message of it was expunged, it is. */
+  hasBody(body: BodyId): boolean {
+    return this.#session.store.hasBody(body);
   }
 
   append(

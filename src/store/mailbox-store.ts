@@ -4,6 +4,7 @@
  */
 import { mkdir, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import type { BodyId } from '../base/ids.ts';
 import type { Checkpointer } from '../db/checkpointer.ts';
 import { Database } from '../db/database.ts';
 import { syncFolder } from '../db/sync-folder.ts';
@@ -81,6 +82,10 @@ export class MailboxStore {
     await bodies.prepare();
     const { directory, reader } = options;
     return new MailboxStore(database, bodies, { directory, reader, nowMs: Date.now });
+  }
+
+  hasBody(body: BodyId): boolean {
+    return this.#database.prepare('SELECT 1 FROM bodies WHERE body = ?').get(Buffer.from(body, 'hex')) !== undefined;
   }
 
   /** What the mailbox holds. */

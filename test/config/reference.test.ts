@@ -36,7 +36,9 @@ test('O2 environment names follow from paths and are distinct, from names of sec
 
 test('S1 every whole number says its unit', () => {
   const numbers = listOptions().filter(({ info }) => info.kind === 'integer');
-  const unnamed = numbers.filter(({ path }) => !/(Ms|Days|Bytes|Count|KiB|BytesPerSecond)$/.test(path.at(-1) ?? ''));
+  const unnamed = numbers.filter(
+    ({ path }) => !/(Ms|Days|Bytes|Count|KiB|BytesPerSecond|[pP]ort)$/.test(path.at(-1) ?? ''),
+  );
   expect(unnamed).toEqual([]);
 });
 

@@ -60,6 +60,7 @@ export class MemoryMailboxes {
         await this.#step(user, 'newWaitingMessage');
         return begun(options);
       },
+      hasBody: () => false,
       adoptWaiting: async () => ({ adoptedCount: 0, leftCount: 0 }),
       keepWaiting: async (prepared: PreparedMessage) => {
         const { bytes, end } = prepared as unknown as { bytes: Buffer; end(): void };

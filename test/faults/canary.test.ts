@@ -6,9 +6,12 @@ import { generateKeyPairSync, randomInt } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { TomlTable } from 'smol-toml';
 import { expect, onTestFinished, test } from 'vitest';
 import { filesUnder, findWords, formsOf } from '../support/canary.ts';
+import { startDnsServer } from '../support/dns-server.ts';
 import { DOMAIN, TestServer } from '../support/server.ts';
+import { startSmtpRemote } from '../support/smtp-remote.ts';
 import { Strace, straceProblem } from '../support/strace.ts';
 import { ImapClient, SmtpClient } from '../support/wire.ts';
 
@@ -66,6 +69,7 @@ const words = {
   spoofed: freshWord(),
   annotationName: freshWord(),
   annotation: freshWord('ö'),
+  remoteReply: freshWord(),
 };
 
 function encodedWord(text: string): string {
@@ -170,7 +174,8 @@ test(
   'no word of a customer is in any file, after every way in and after kill, restart and stop',
   { timeout: 90_000 },
   async () => {
-    const server = await TestServer.start({ users: 0, config: { store: { checkpointIntervalMs: 100 } } });
+    const config = { store: { checkpointIntervalMs: 100 }, ...(await remoteServers()) };
+    const server = await TestServer.start({ users: 0, config });
     const created =
       straceProblem() === null ? await Strace.attach(server.pid, ['-e', 'trace=openat,creat,mkdir']) : null;
     await setUp(server);
@@ -237,7 +242,7 @@ async function mailIn(server: TestServer): Promise<void> {
   }
 }
 
-/** Submitted, and kept in the queue for a server that cannot be found. */
+/** Submitted: some of it stays in the queue for a server that wants it later, some is refused there and comes back. */
 async function mailOut(server: TestServer): Promise<void> {
   using client = await SmtpClient.open(server.ports.submission, 'smtp');
   const login = (user: string, password: string): Promise<string> =>
@@ -264,6 +269,29 @@ async function mailOut(server: TestServer): Promise<void> {
   const { code, out } = await server.run(['queue', 'list']);
   expect(code).toBe(0);
   expect(out).toContain(words.remoteDomain);
+  using imap = await ImapClient.login(server.ports.imap, `${words.local}@${DOMAIN}`, words.password);
+  await imap.ok('SELECT INBOX');
+  const reportsCount = async (): Promise<number> => {
+    const texts = (await imap.fetchAll()).map(({ bytes }) => bytes.toString());
+    return texts.filter((text) => text.includes(`Diagnostic-Code: smtp; 550 5.1.1 ${words.remoteReply}`)).length;
+  };
+  await expect.poll(reportsCount, { timeout: 20_000 }).toBe(2);
+}
+
+/** The configuration that leads to a server which refuses everything, one recipient for good. */
+async function remoteServers(): Promise<TomlTable> {
+  const answer = (line: string): string | undefined => {
+    if (!line.startsWith('RCPT')) return undefined;
+    return line.includes(words.hiddenRecipient) ? `550 5.1.1 ${words.remoteReply}` : `451 4.3.0 ${words.remoteReply}`;
+  };
+  const remote = await startSmtpRemote({ ehlo: ['PIPELINING', '8BITMIME', 'DSN'], answer });
+  const domains = [`${words.remoteDomain}.example`, 'example.net'];
+  const zone = Object.fromEntries(domains.map((domain) => [domain, { MX: [`10 mx.${words.remoteDomain}.example`] }]));
+  const dns = await startDnsServer({ ...zone, [`mx.${words.remoteDomain}.example`]: { A: ['127.0.0.1'] } });
+  return {
+    dns: { servers: [`127.0.0.1:${String(dns.port)}`] },
+    outbound: { enabled: true, port: remote.port, refusedNetworks: [] },
+  };
 }
 
 async function useImap(server: TestServer): Promise<void> {
@@ -282,7 +310,7 @@ async function useImap(server: TestServer): Promise<void> {
   expect((await imap.append(words.folder, canaryMessage(), `\\Seen ${words.keyword}`)).status).toBe('OK');
   expect((await imap.append('INBOX', canaryMessage(words.largeBody.repeat(9000)))).status).toBe('OK');
   const { exists } = await imap.select('INBOX');
-  expect(exists).toBe(7);
+  expect(exists).toBe(9);
   await imap.ok(`UID STORE 1:* +FLAGS (\\Flagged ${words.keyword})`);
   for (const criterion of [
     `TEXT "${words.body}"`,

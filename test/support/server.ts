@@ -59,6 +59,7 @@ const SETTINGS: TomlTable = {
     maxConnectionsPerAddressCount: 10_000,
   },
   store: { freeSpaceReserveBytes: 0 },
+  outbound: { enabled: false },
   accounts: { argon2: { memoryKiB: 8192, passesCount: 1 } },
 };
 
