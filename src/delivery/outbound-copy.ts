@@ -14,6 +14,7 @@ export class OutboundCopy {
   outcome: RecipientOutcome | null = null;
   readonly #writer: QueueWriter;
   readonly #recipients: QueuedRecipient[] = [];
+  readonly #spellings = new Set<string>();
   #is8Bit = false;
   #isStaged = false;
   #isHandedOver = false;
@@ -22,7 +23,11 @@ export class OutboundCopy {
     this.#writer = writer;
   }
 
+  /** Who is named twice gets it once, as was asked first. */
   add(recipient: QueuedRecipient): void {
+    const spelling = spellingOf(recipient.address);
+    if (this.#spellings.has(spelling)) return;
+    this.#spellings.add(spelling);
     this.#recipients.push(recipient);
   }
 
@@ -63,6 +68,12 @@ export class OutboundCopy {
       this.outcome = { kind: 'failed', error };
     }
   }
+}
+
+/** Only of the domain is it known that case does not matter: RFC 5321 §2.4. */
+function spellingOf(address: string): string {
+  const at = address.lastIndexOf('@');
+  return address.slice(0, at) + address.slice(at).toLowerCase();
 }
 
 function hasHighByte(bytes: Uint8Array): boolean {

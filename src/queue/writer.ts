@@ -47,7 +47,7 @@ export class QueueWriter {
   readonly #sink: BodySink;
   #started = false;
   #sizeBytes = 0;
-  #staged: StagedBody | null = null;
+  #staged: Readonly<{ body: StagedBody; publicKey: PublicTransitKey }> | null = null;
 
   constructor(deps: WriterDeps) {
     this.#deps = deps;
@@ -66,16 +66,17 @@ export class QueueWriter {
     if (sealed.length > 0) await this.#sink.write(this.#withHeader(sealed));
   }
 
-  /** Seals the rest; a large body is on disk when it resolves. Throws ServerError 'storage-*'. */
+  /** Seals the rest; a large body is on disk, and the key is at hand, when it resolves. Throws ServerError 'storage-*', 'key-*'. */
   async finish(): Promise<void> {
     await this.#sink.write(this.#withHeader(this.#sealer.end()));
-    this.#staged = await this.#sink.finish();
+    const body = await this.#sink.finish();
+    this.#staged = { body, publicKey: await this.#deps.publicKey() };
     this.#sealer[Symbol.dispose]();
   }
 
   /**
    * Puts the finished message into the queue; on disk when it resolves, with the name of its item. On failure it is
-   * discarded. Throws ServerError 'key-*', 'storage-*'.
+   * discarded. Throws ServerError 'storage-*'.
    */
   async commit(message: NewQueuedMessage): Promise<MessageId> {
     const { store, onEnqueued } = this.#deps;
@@ -101,9 +102,12 @@ export class QueueWriter {
     await this.#sink.discard();
   }
 
-  async #item({ envelope, recipients, notBeforeMs }: NewQueuedMessage, staged: StagedBody): Promise<NewItem> {
-    const { organization, publicKey, nowMs, giveUpAfterMs } = this.#deps;
-    const { epoch, key } = await publicKey();
+  async #item(
+    { envelope, recipients, notBeforeMs }: NewQueuedMessage,
+    { body: staged, publicKey }: Readonly<{ body: StagedBody; publicKey: PublicTransitKey }>,
+  ): Promise<NewItem> {
+    const { organization, nowMs, giveUpAfterMs } = this.#deps;
+    const { epoch, key } = publicKey;
     const { commitment } = this.#sealer;
     const message = messageId(randomHexId());
     const context = {

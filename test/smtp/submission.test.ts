@@ -188,6 +188,13 @@ describe('SU3 recipients', () => {
     );
   });
 
+  test('who is named twice elsewhere gets it once', async () => {
+    const { submissions, queue } = await startSubmission();
+    const to = ['x@example.net', 'x@EXAMPLE.net', 'X@example.net'];
+    expect(await sendTo(await secured(submissions, 'bob'), { to })).toMatch(/^250 /);
+    expect(queue.queued[0]?.recipients.map(({ address }) => address)).toEqual(['x@example.net', 'X@example.net']);
+  });
+
   test('the trace tells of the client where the operator wants it', async () => {
     const { submissions, queue } = await startSubmission({ traceClientAddress: true });
     expect(await sendTo(await secured(submissions, 'bob'), {})).toMatch(/^250 /);
