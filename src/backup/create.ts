@@ -7,6 +7,7 @@
  *      that copy (a rotation came between), mailbox and directory are copied anew. So each set that has a manifest opens.
  * BC3  What was killed leaves objects and no manifest. The next backup sends only what is missing.
  * BC4  No root key, keyring or signing key is in it.
+ * BC5  A mailbox that cannot be read does not stop the backup of the others: its last copy is carried on, and it is named.
  *
  * Called by jobs of app.ts.
  */
@@ -59,6 +60,8 @@ export type BackupSummary = Readonly<{
   sentObjectsCount: number;
   sentBytes: number;
   missingBlobsCount: number;
+  /** Their databases cannot be read; the copy of the backup before is in this one too, where there is one. */
+  damagedMailboxes: readonly MailboxId[];
 }>;
 
 const PRINCIPAL = { protocol: 'admin', name: 'backup' };
@@ -96,6 +99,7 @@ class BackupRun {
   readonly #done = new Map<MailboxId, BackedUpMailbox>();
   readonly #sizes = new Map<MailboxId, number>();
   #before: Manifest | null = null;
+  readonly #damaged = new Set<MailboxId>();
   #unchangedCount = 0;
   #sentObjectsCount = 0;
   #sentBytes = 0;
@@ -145,6 +149,7 @@ class BackupRun {
       sentObjectsCount: this.#sentObjectsCount,
       sentBytes: this.#sentBytes,
       missingBlobsCount,
+      damagedMailboxes: [...this.#damaged],
     };
   }
 
@@ -154,7 +159,7 @@ class BackupRun {
       this.#follow.signal.throwIfAborted();
       const file = this.#databaseOf(mailbox);
       if (!existsSync(file)) continue;
-      const [rows = []] = await this.#deps.reader.read(file, [{ sql: MESSAGES }]);
+      const [rows = []] = await this.#deps.reader.read(file, [{ sql: MESSAGES }]).catch(() => []); // told later
       this.#sizes.set(mailbox, (rows as Readonly<{ bytes: number }>[])[0]?.bytes ?? 0);
     }
     this.#tell();
@@ -184,6 +189,7 @@ class BackupRun {
     for (const mailbox of this.#done.keys()) if (!known.has(mailbox)) this.#done.delete(mailbox);
     return refs.filter(({ mailbox }) => {
       const made = this.#done.get(mailbox);
+      if (this.#damaged.has(mailbox)) return false; // another try would find no more
       if (!made) return existsSync(this.#databaseOf(mailbox)); // without files: nobody has used it yet
       return made.epochs.some((epoch) => !keys.has(keyOf(mailbox, epoch)));
     });
@@ -201,10 +207,22 @@ class BackupRun {
       this.#done.set(ref.mailbox, before);
       this.#unchangedCount += 1;
     } else {
-      await this.#copyMailbox(ref, { signature, before });
+      await this.#copyMailbox(ref, { signature, before }).catch((error: unknown) => {
+        this.#noteDamage(error, { mailbox: ref.mailbox, before });
+      });
     }
     this.#doneBytes = startBytes + (this.#sizes.get(ref.mailbox) ?? 0);
     this.#tell();
+  }
+
+  /** BC5. Throws every other error. */
+  #noteDamage(
+    error: unknown,
+    { mailbox, before }: Readonly<{ mailbox: MailboxId; before: BackedUpMailbox | undefined }>,
+  ): void {
+    if (!(error instanceof ServerError) || error.code !== 'content-damaged') throw error;
+    this.#damaged.add(mailbox);
+    if (before) this.#done.set(mailbox, before);
   }
 
   async #copyMailbox(

@@ -31,8 +31,8 @@ parentPort?.on('message', (request: Request) => {
   try {
     answer = { ...answer, done: checkpoint(request) };
   } catch (error) {
-    // without space the log keeps what is committed, so a later round may succeed
-    const later = error instanceof SqliteDatabase.SqliteError && /^SQLITE_(BUSY|FULL)/.test(error.code);
+    // without space, or over a damaged file, the log keeps what is committed, and a later round may succeed
+    const later = error instanceof SqliteDatabase.SqliteError && /^SQLITE_(BUSY|FULL|CORRUPT|NOTADB)/.test(error.code);
     answer = { ...answer, done: false, error: later ? null : error instanceof Error ? error.message : 'unknown' };
   }
   parentPort?.postMessage(answer);

@@ -7,6 +7,8 @@
  * B3  A transaction is a synchronous closure; no statement stays open across a turn of the event loop.
  * B4  After an I/O error the database refuses all further work and `onFailure` is told: the process stops.
  * B5  Deleted content is overwritten (secure_delete) and leaves the log by a truncating checkpoint.
+ * B6  A damaged file of a database that `containsDamage` fails what touches the damage, and every write from then on, but not
+ *     the process: the others are served.
  */
 import { close, open as openFile } from 'node:fs';
 import { dirname } from 'node:path';
@@ -31,6 +33,8 @@ type DatabaseOptions = Readonly<{
   migrations: string;
   checkpointer: Checkpointer;
   onFailure(error: Error): void;
+  /** B6. Without it, damage is a failure of the disk. */
+  containsDamage?: boolean;
 }>;
 
 /** How many durable commits pass before the length of the log is looked at. */
@@ -40,6 +44,7 @@ const BACKLOG_FRAMES_MAX = 1000;
 /** Above this many frames the log file is emptied at once: checkpoints under constant writing never let it start over. */
 const LOG_FRAMES_MAX = 16_384;
 const BUSY_TIMEOUT_MS = 5000;
+const DAMAGE = /^SQLITE_(CORRUPT|NOTADB)/;
 
 const openDescriptor = promisify(openFile);
 const closeDescriptor = promisify(close);
@@ -53,6 +58,7 @@ export class Database {
   readonly #begin: SqliteDatabase.Statement;
   readonly #commitWork: SqliteDatabase.Statement;
   #failure: Error | null = null;
+  #damage: Error | null = null;
   #closed = false;
   #syncsSinceLook = 0;
 
@@ -78,7 +84,9 @@ export class Database {
       return new Database(sqlite, options, await openDescriptor(`${options.file}-wal`, 'r'));
     } catch (error) {
       sqlite.close();
-      throw error instanceof SqliteDatabase.SqliteError ? failureOf(options.file, error) : error;
+      if (!(error instanceof SqliteDatabase.SqliteError)) throw error;
+      const isContained = options.containsDamage === true && DAMAGE.test(error.code);
+      throw isContained ? damageOf(options.file, error) : failureOf(options.file, error);
     }
   }
 
@@ -91,7 +99,7 @@ export class Database {
       get: (...values) => this.#guard(() => inner.get(...values)),
       all: (...values) => this.#guard(() => inner.all(...values)),
       run: (...values) =>
-        this.#guard(() => {
+        this.#guardWrite(() => {
           const result = inner.run(...values);
           return { changes: result.changes, lastInsertRowid: Number(result.lastInsertRowid) };
         }),
@@ -102,7 +110,7 @@ export class Database {
 
   /** Runs `work` in one transaction; what it throws undoes all of it. Not durable before `durable()`. */
   transaction<T>(work: () => T): T {
-    return this.#guard(() => {
+    return this.#guardWrite(() => {
       this.#begin.run();
       try {
         const result = work();
@@ -147,6 +155,11 @@ export class Database {
     else if (backlogFrames > BACKLOG_FRAMES_MAX) this.#options.checkpointer.request(this.#options.file, 'now');
   }
 
+  #guardWrite<T>(work: () => T): T {
+    if (this.#damage) throw this.#damage;
+    return this.#guard(work);
+  }
+
   #guard<T>(work: () => T): T {
     if (this.#failure) throw this.#failure;
     try {
@@ -158,6 +171,10 @@ export class Database {
 
   #translate(error: unknown): unknown {
     if (!(error instanceof SqliteDatabase.SqliteError)) return error;
+    if (this.#options.containsDamage === true && DAMAGE.test(error.code)) {
+      this.#damage ??= damageOf(this.#options.file, error);
+      return this.#damage;
+    }
     const failure = failureOf(this.#options.file, error);
     if (failure instanceof ServerError && failure.code === 'storage-failed') this.#fail(failure);
     return failure;
@@ -168,6 +185,14 @@ export class Database {
     this.#failure = error;
     this.#options.onFailure(error);
   }
+}
+
+function damageOf(file: string, error: Error & Readonly<{ code: string }>): ServerError {
+  return new ServerError('content-damaged', {
+    clientText: 'The mailbox is damaged on the server.',
+    detail: `${file}: ${error.code}: ${error.message}`,
+    cause: error,
+  });
 }
 
 /** What an error of SQLite means to a caller; one of our own making stays as it is. */

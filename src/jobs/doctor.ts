@@ -46,6 +46,7 @@ type FoundFault = DoctorReport['faults'][number];
 
 const USE = { purpose: 'examine', protocol: 'admin', principal: 'doctor' };
 const PRINCIPAL = { protocol: 'admin', name: 'doctor' };
+const TOLD: readonly string[] = ['suspended', 'content-damaged'];
 const MAILBOX_FOLDER = /^[0-9a-f]{32}$/;
 
 /** One examination. Throws ServerError 'storage-*'. */
@@ -78,10 +79,10 @@ class Report {
     for (const fault of faults.slice(0, Math.max(0, room))) this.#faults.push({ subject, ...fault });
   }
 
-  /** Takes a key that cannot be had. Throws every other error (DR2). */
+  /** Takes a key that cannot be had, and damage that leaves nothing to examine. Throws every other error (DR2). */
   unexamined(subject: string, error: unknown): void {
-    const isKey = error instanceof ServerError && (error.code.startsWith('key-') || error.code === 'suspended');
-    if (!isKey) throw error;
+    const isTold = error instanceof ServerError && (error.code.startsWith('key-') || TOLD.includes(error.code));
+    if (!isTold) throw error;
     this.#unexamined.push({ subject, reason: error.clientText });
   }
 
@@ -161,15 +162,15 @@ async function examineMailbox(
   try {
     mailbox = await deps.mailboxes.openWithoutKey(ref, PRINCIPAL);
   } catch (error) {
-    if (!(error instanceof ServerError) || error.code !== 'storage-failed') throw error;
+    if (!(error instanceof ServerError) || !['storage-failed', 'content-damaged'].includes(error.code)) throw error;
     report.add(subject, [{ what: 'the database cannot be opened', where: error.detail, remedy: 'by-hand' }]);
     return;
   }
   using opened = mailbox;
   report.add(subject, await structureFaults(opened, request, signal));
-  report.add(subject, await waitingFaults(deps, opened, request));
-  if (!request.isDeep) report.add(subject, opened.knownDamages());
   try {
+    report.add(subject, await waitingFaults(deps, opened, request));
+    if (!request.isDeep) report.add(subject, opened.knownDamages());
     report.add(subject, await opened.nameFaults(signal));
     if (request.isDeep) await openAll(deps, { mailbox: opened, request, report }, signal);
   } catch (error) {

@@ -68,6 +68,7 @@ export class MailboxStore {
       file: join(options.directory, 'mailbox.db'),
       migrations: MIGRATIONS,
       checkpointer: options.checkpointer,
+      containsDamage: true, // one mailbox does not take the others along
       onFailure: (error) => {
         options.onFailure(error);
       },

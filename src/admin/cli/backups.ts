@@ -46,7 +46,9 @@ export function addBackupCommands(program: Command, terminal: Terminal): void {
     .action(async (target: string, options: { keep?: number }, command: Command) => {
       const session = await openSession(command, terminal);
       const begun = await session.ask('backup.create', { target: placeOf(target), keepCount: options.keep ?? null });
-      session.print((await follow(session, begun)) as Created, createdText);
+      const made = (await follow(session, begun)) as Created;
+      session.print(made, createdText);
+      if (made.damagedMailboxes.length > 0 || made.missingBlobsCount > 0) process.exitCode = 1;
     });
 
   backup
@@ -175,9 +177,12 @@ function createdText(it: Created): string {
     it.missingBlobsCount === 0
       ? ''
       : `${String(it.missingBlobsCount)} MESSAGE BODIES WERE MISSING. See: sealpost doctor\n`;
+  const damaged = it.damagedMailboxes.map(
+    (id) => `MAILBOX ${id} CANNOT BE READ; its last copy is kept. See: sealpost doctor\n`,
+  );
   const removed = it.removed.length === 0 ? '' : `Removed ${it.removed.join(', ')}.\n`;
   const mailboxes = `${String(it.mailboxesCount)} mailboxes (${String(it.unchangedCount)} unchanged)`;
-  return `Made backup ${it.id}: ${mailboxes}, ${String(it.messagesCount)} messages; ${sent}.\n${missing}${removed}`;
+  return `Made backup ${it.id}: ${mailboxes}, ${String(it.messagesCount)} messages; ${sent}.\n${missing}${damaged.join('')}${removed}`;
 }
 
 function verdictText(it: BackupVerdict): string {
