@@ -23,6 +23,7 @@ const FENCES: readonly Fence[] = [
   { imports: /^smtp-server(\/|$)/, inside: /^smtp\/listener[^/]*\.ts$/ },
   { imports: /^@(aws-sdk|smithy)\//, inside: /^(keys\/providers\/|backup\/s3-target\.ts$)/ },
   { imports: /^better-sqlite3$/, inside: /^db\// },
+  { imports: /^acme-client$/, inside: /^web\// },
   { imports: /^prom-client$/, inside: /^observe\// },
   { imports: /^pino$/, inside: /^observe\// },
   { imports: /^(dns-packet|node:dgram|node:dns)$/, inside: /^dns\// },

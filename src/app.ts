@@ -70,8 +70,13 @@ import { Sasl } from './sasl/mechanisms.ts';
 import { createSmtpListeners } from './smtp/listener.ts';
 import { measureServer } from './measures.ts';
 import { Metrics } from './observe/metrics.ts';
+import { normalizeDomain } from './accounts/domain-name.ts';
+import { mtaStsPolicy } from './admin/domain-records.ts';
+import { AcmeCertificate, type AcmeOptions } from './web/acme.ts';
+import type { MailServers } from './web/client-settings.ts';
 import { HttpListeners } from './web/http.ts';
 import { monitoring } from './web/monitoring.ts';
+import { plainSite, publicSite } from './web/public.ts';
 
 const PROJECT = join(import.meta.dirname, '..');
 const DIRECTORY_MIGRATIONS = join(PROJECT, 'migrations/directory');
@@ -175,9 +180,23 @@ async function startServer(config: Config, running: AsyncDisposableStack, observ
   running.defer(async () => {
     await Promise.all([smtp.stop(STOP_GRACE_MS), imap.stop(STOP_GRACE_MS), outbound.stop(STOP_GRACE_MS)]);
   });
+  const reloadTls = (): void => {
+    const renewed = readTls(config);
+    smtp.reloadTls(renewed);
+    imap.updateTls(renewed);
+    webListeners.updateTls(renewed);
+  };
   const webListeners = running.use(new HttpListeners());
   const openWeb = async (): Promise<Readonly<Record<string, readonly number[]>>> => {
-    if (config.metrics.listen.length === 0) return {};
+    const site = await openPublicSite(config, {
+      listeners: webListeners,
+      running,
+      logger,
+      reload: () => {
+        reloadTls();
+      },
+    });
+    if (config.metrics.listen.length === 0) return site;
     if (config.metrics.allowRemote) logger.warn('metrics may be read from other machines');
     const metrics = running.use(new Metrics());
     measureServer(metrics, {
@@ -193,7 +212,7 @@ async function startServer(config: Config, running: AsyncDisposableStack, observ
       nowMs: Date.now,
     });
     const handler = monitoring({ metrics, report: () => health.report() });
-    return { metrics: await webListeners.open(config.metrics.listen, handler) };
+    return { ...site, metrics: await webListeners.open(config.metrics.listen, handler) };
   };
 
   checkAudit(audit, health, logger);
@@ -251,11 +270,7 @@ async function startServer(config: Config, running: AsyncDisposableStack, observ
       keyringFile: config.keys.localKeyring.file,
       keyringLock,
       state,
-      reloadTls: () => {
-        const renewed = readTls(config);
-        smtp.reloadTls(renewed);
-        imap.updateTls(renewed);
-      },
+      reloadTls,
       defaultKey: defaultKeyOf(config),
     },
     logger,
@@ -364,6 +379,56 @@ function doctorDeps(config: Config, core: Core, mailboxes: Mailboxes): Parameter
     directory: new DirectoryExamination({ directory, keys, nowMs: Date.now, reader: mailboxes.reader, file }),
     mailboxesFolder: mailboxesFolder(config),
     ...{ mailboxes, scrubs, waitingMailboxes, keys, audit, nowMs: Date.now },
+  };
+}
+
+type SiteDeps = Readonly<{ listeners: HttpListeners; running: AsyncDisposableStack; logger: Logger; reload(): void }>;
+
+/** The listeners for everybody: settings of mail programs, MTA-STS, ACME. Gives their ports. */
+async function openPublicSite(
+  config: Config,
+  { listeners, running, logger, reload }: SiteDeps,
+): Promise<Readonly<Record<string, readonly number[]>>> {
+  const { web, server, imap, smtp } = config;
+  const acme = acmeOptions(config);
+  const certificate = acme && running.use(new AcmeCertificate({ options: acme, logger, reload, nowMs: Date.now }));
+  const challenge = (token: string): string | null => certificate?.challenge(token) ?? null;
+  const service = (implicit: readonly { port: number }[], plain: readonly { port: number }[]): MailServers['imap'] => {
+    const [first] = implicit;
+    const port = first?.port ?? plain[0]?.port;
+    return port === undefined ? null : { port, isImplicitTls: first !== undefined };
+  };
+  const servers: MailServers = {
+    hostname: server.hostname,
+    imap: service(imap.listenTls, imap.listen),
+    submission: service(smtp.submissions.listen, smtp.submission.listen),
+  };
+  const site = publicSite({
+    servers,
+    mtaStsPolicy: mtaStsPolicy(server.hostname),
+    challenge,
+    domainOf: normalizeDomain,
+  });
+  const plain = plainSite({ challenge }, web.listenTls.length > 0);
+  const ports = {
+    http: await listeners.open(web.listen, plain),
+    https: web.listenTls.length === 0 ? [] : await listeners.open(web.listenTls, site, readTls(config)),
+  };
+  certificate?.start();
+  return ports;
+}
+
+function acmeOptions({ acme, tls, server, data }: Config): AcmeOptions | null {
+  const { directoryUrl, acceptTerms, email, names, caFile } = acme;
+  if (directoryUrl === undefined || !acceptTerms) return null;
+  return {
+    directoryUrl,
+    email: email ?? null,
+    names: names.length > 0 ? names : [server.hostname],
+    accountKeyFile: join(data.directory, 'tls/acme-account-key.pem'),
+    certificateFile: tls.certificateFile,
+    keyFile: tls.keyFile,
+    ca: caFile === undefined ? null : readFileSync(caFile, 'utf8'),
   };
 }
 

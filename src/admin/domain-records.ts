@@ -105,7 +105,7 @@ export function zoneLine({ name, type, value }: WantedRecord): string {
 }
 
 /** RFC 8461 §3.2. */
-function mtaStsPolicy(hostname: string): string {
+export function mtaStsPolicy(hostname: string): string {
   return `version: STSv1\nmode: testing\nmx: ${hostname}\nmax_age: 604800\n`;
 }
 

@@ -636,6 +636,37 @@ const metrics = z
     path: ['listen'],
   });
 
+const web = z.strictObject({
+  listen: option.listen({
+    fallback: [],
+    help: "HTTP for ACME's challenges (port 80); all else is sent to https. Empty: off.",
+  }),
+  listenTls: option.listen({
+    fallback: [],
+    help: 'HTTPS for the settings of mail programs and the MTA-STS policy (port 443). Empty: off.',
+  }),
+});
+
+const acme = z
+  .strictObject({
+    directoryUrl: option.optionalText(option.HTTP_URL, {
+      help: 'ACME authority that issues the TLS certificate, as https://acme-v02.api.letsencrypt.org/directory. Absent: off.',
+    }),
+    acceptTerms: option.flag({ fallback: false, help: "You have read and accept the authority's terms of service." }),
+    email: option.optionalText(
+      { accepts: 'email address', pattern: /^[^\s@<>]{1,64}@[^\s@<>]{1,253}$/ },
+      { help: 'Where the authority may write to.' },
+    ),
+    names: option.words(option.HOSTNAME, {
+      help: 'Host names in the certificate. Absent: server.hostname alone.',
+    }),
+    caFile: option.optionalText(option.PATH, { help: 'PEM to trust for the authority itself, for tests.' }),
+  })
+  .refine((table) => table.directoryUrl === undefined || table.acceptTerms, {
+    error: 'the terms of the authority have to be accepted: acceptTerms = true',
+    path: ['acceptTerms'],
+  });
+
 /** The tables in the order of the example file. */
 export const configSchema = z.strictObject({
   server: server.prefault({}),
@@ -653,6 +684,8 @@ export const configSchema = z.strictObject({
   backup: backup.prefault({}),
   admin: admin.prefault({}),
   metrics: metrics.prefault({}),
+  web: web.prefault({}),
+  acme: acme.prefault({}),
   gateway: gateway.prefault({}),
 });
 

@@ -1,12 +1,12 @@
 /** Small HTTP servers of our own: bounded, without bodies, and with nothing about themselves in their answers. */
 import { once } from 'node:events';
-import { createServer, type RequestListener, type Server } from 'node:http';
+import { createServer, type IncomingMessage, type RequestListener, type Server } from 'node:http';
 import { createServer as createTlsServer, type Server as TlsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 
 type Listen = Readonly<{ host: string | undefined; port: number }>;
 type Tls = Readonly<{ key: string; cert: string; minimumVersion: 'TLSv1.2' | 'TLSv1.3' }>;
-type Answer = Readonly<{
+export type Answer = Readonly<{
   status: number;
   type: string;
   body: string | Buffer;
@@ -53,12 +53,16 @@ export class HttpListeners implements AsyncDisposable {
   }
 }
 
-/** A handler of GET and HEAD; what it throws is 500 without a word. `answer` gives null for what is not there. */
-export function answering(
-  answer: (path: string, query: URLSearchParams) => Promise<Answer | null> | Answer | null,
-): RequestListener {
+type Ask = (
+  path: string,
+  query: URLSearchParams,
+  of: Readonly<{ request: IncomingMessage }>,
+) => Promise<Answer | null> | Answer | null;
+
+/** A handler of these methods; what it throws is 500 without a word. `answer` gives null for what is not there. */
+export function answering(answer: Ask, methods: readonly string[] = ['GET', 'HEAD']): RequestListener {
   return (request, response) => {
-    request.resume();
+    if (request.method !== 'POST') request.resume();
     const send = ({ status, type, body, headers = {} }: Answer): void => {
       const length = Buffer.byteLength(body);
       response.writeHead(status, {
@@ -70,13 +74,13 @@ export function answering(
       });
       response.end(request.method === 'HEAD' ? undefined : body);
     };
-    if (request.method !== 'GET' && request.method !== 'HEAD') {
-      send({ ...NOT_ALLOWED, headers: { allow: 'GET, HEAD' } });
+    if (!methods.includes(request.method ?? '')) {
+      send({ ...NOT_ALLOWED, headers: { allow: methods.join(', '), connection: 'close' } });
       return;
     }
     const { pathname, searchParams } = new URL(request.url ?? '/', 'http://host.invalid');
     Promise.resolve()
-      .then(() => answer(pathname, searchParams))
+      .then(() => answer(pathname, searchParams, { request }))
       .then(
         (found) => {
           send(found ?? NOT_FOUND);
