@@ -42,6 +42,7 @@ async function awsWorld(
   const server = await TestServer.start({
     users: 2,
     config: {
+      dns: { servers: ['127.0.0.1:1'] }, // what is in the queue stays there
       keys: {
         ...keys,
         defaultProvider: 'aws-kms',
@@ -206,6 +207,35 @@ test(
     )) {
       expect([operation, JSON.stringify(encryptionContext)]).toEqual([operation, expect.not.stringContaining(DOMAIN)]);
     }
+  },
+);
+
+test(
+  'aws-kms that does not answer: users hand in mail as before, and it can be sent afterwards',
+  { timeout: TIMEOUT_MS },
+  async () => {
+    const { server, kms, take } = await awsWorld();
+    const submit = async (to: string): Promise<string> => {
+      using client = await SmtpClient.open(server.ports.submission, 'smtp');
+      const login = await client.ask(`AUTH PLAIN ${Buffer.from(`\0u1@${DOMAIN}\0pw`).toString('base64')}`);
+      if (!login.startsWith('235')) return login;
+      const message = Buffer.from(`From: u1@${DOMAIN}\r\n\r\nhello\r\n`);
+      return await client.deliver({ from: `u1@${DOMAIN}`, to: [to, `u2@${DOMAIN}`], message });
+    };
+    const recipients = async (): Promise<string> => {
+      const { out } = await server.run(['queue', 'list', '--json']);
+      const { items } = JSON.parse(out) as { items: { recipients: { address: string }[] | null }[] };
+      return items.map((item) => item.recipients?.map(({ address }) => address).join() ?? 'sealed').join(' ');
+    };
+    expect(await submit('first@remote.test')).toMatch(/^250 /);
+    kms.fault = { kind: 'reset' };
+    await untilAnswer(recipients, /^sealed$/, CACHE_MAX_AGE_MS + 6000);
+    expect(await submit('second@remote.test')).toMatch(/^250 /);
+    expect(await recipients()).toBe('sealed sealed');
+    kms.fault = null;
+    await untilAnswer(recipients, /^first@remote\.test second@remote\.test$/, COMES_BACK_MS);
+    await take(); // a refusal is another matter: then an operator has decided
+    await untilAnswer(() => submit('third@remote.test'), /^4\d\d 4/, CACHE_MAX_AGE_MS + 6000);
   },
 );
 
