@@ -96,10 +96,16 @@ const RECIPIENT = `SELECT recipient, state, next_at_ms AS nextAtMs, attempts_cou
 export class QueueStore {
   readonly bodies: BodyStore;
   readonly #database: Database;
+  #messagesCount: number; // counting them takes as long as there are many
 
   constructor(database: Database, bodies: BodyStore) {
     this.#database = database;
     this.bodies = bodies;
+    this.#messagesCount = this.counts().messagesCount;
+  }
+
+  get messagesCount(): number {
+    return this.#messagesCount;
   }
 
   /** Opens the queue in `directory`, making it when it is new, and sweeps it (QS3). Throws ServerError 'storage-failed'. */
@@ -147,6 +153,7 @@ export class QueueStore {
       }
       return reported ? this.#report(reported) : null;
     });
+    this.#messagesCount += 1;
     await this.#database.durable();
     if (removed) await this.#removed([removed]);
   }
@@ -313,6 +320,7 @@ export class QueueStore {
 
   async #removed(bodies: readonly BodyId[]): Promise<void> {
     if (bodies.length === 0) return;
+    this.#messagesCount -= bodies.length;
     this.#database.truncateLogSoon(); // the sealed keys leave the log
     await this.bodies.remove(bodies);
   }

@@ -56,6 +56,7 @@ export class Queue {
   readonly #claims = new Map<MessageId, ClaimedItem | null>(); // null: being opened
   readonly #damaged = new Set<MessageId>();
   readonly #pausedUntilMs = new Map<OrganizationId, number>();
+  readonly #warned = new Set<OrganizationId>();
   readonly #openers = new WeakMap<MailboxKeys, KeyPairOpener>(); // derived once for each minute of a key
   readonly #listeners = new Set<() => void>();
 
@@ -79,7 +80,7 @@ export class Queue {
     const { transitKeys, maxMessagesCount, giveUpAfterMs, nowMs } = this.#options;
     await transitKeys.publicKey(organization, ENQUEUE_USE, signal);
     await this.#space.check();
-    if (this.#store.counts().messagesCount >= maxMessagesCount) {
+    if (this.#store.messagesCount >= maxMessagesCount) {
       const detail = `the queue holds ${String(maxMessagesCount)} messages`;
       throw new ServerError('limit-exceeded', {
         clientText: 'Too much mail waits to be sent.',
@@ -136,6 +137,7 @@ export class Queue {
     try {
       const item = await this.#open(row, DRAIN_USE, signal);
       this.#claims.set(id, item);
+      this.#warned.delete(row.organization);
       return item;
     } catch (error) {
       this.#claims.delete(id);
@@ -279,7 +281,10 @@ export class Queue {
       this.#setDamaged(row, error);
     } else if (code !== null && (code.startsWith('key-') || code === 'suspended' || code === 'not-found')) {
       this.#pausedUntilMs.set(row.organization, nowMs() + KEY_PAUSE_MS); // Q4
-      logger.warn('mail waits in the queue for its key', { organization: row.organization, code });
+      if (!this.#warned.has(row.organization)) {
+        logger.warn('mail waits in the queue for its key', { organization: row.organization, code });
+      }
+      this.#warned.add(row.organization);
     } else {
       throw error;
     }

@@ -273,6 +273,9 @@ test('QW2 what is discarded, refused or has no room leaves nothing', async () =>
     code: 'limit-exceeded',
     retryable: true,
   });
+  const [only] = dueIds(world);
+  await world.queue.remove(only as MessageId);
+  await enqueue(world, 'text', ['a@example.net']); // there is room again
   const full = await started({ freeSpaceReserveBytes: 2 ** 52 });
   await expect(full.queue.newMessage(full.organization)).rejects.toMatchObject({
     code: 'storage-full',
