@@ -61,6 +61,9 @@ export class Database {
   #damage: Error | null = null;
   #closed = false;
   #syncsSinceLook = 0;
+  #usesCount = 0;
+  #usesSeenCount = 0;
+  #isResting = false;
 
   constructor(sqlite: SqliteDatabase.Database, options: DatabaseOptions, walDescriptor: number) {
     this.#sqlite = sqlite;
@@ -130,6 +133,20 @@ export class Database {
     this.#askForCheckpoint();
   }
 
+  /**
+   * Gives memory back, if nothing was asked since the last call: cached pages and prepared statements. Idle sessions hold
+   * many databases open.
+   */
+  restIfIdle(): void {
+    if (this.#closed || this.#failure) return;
+    const isIdle = this.#usesCount === this.#usesSeenCount;
+    this.#usesSeenCount = this.#usesCount;
+    if (!isIdle || this.#isResting) return;
+    this.#isResting = true;
+    this.#statements.clear();
+    this.#sqlite.pragma('shrink_memory');
+  }
+
   /** Has deleted content leave the log within the checkpointer's interval (B5). */
   truncateLogSoon(): void {
     this.#options.checkpointer.request(this.#options.file, 'truncate');
@@ -162,6 +179,8 @@ export class Database {
 
   #guard<T>(work: () => T): T {
     if (this.#failure) throw this.#failure;
+    this.#usesCount += 1;
+    this.#isResting = false;
     try {
       return work();
     } catch (error) {

@@ -4,6 +4,7 @@
  * M1  A mailbox is open once in a process, however many use it; it is closed when nobody does and more than
  *     `maxOpenCount` are open.
  * M2  A mailbox that is new has its default folders before anybody sees it.
+ * M3  A mailbox that is open and was not asked for a while gives back the memory of its database.
  */
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -35,6 +36,8 @@ type MailboxesOptions = Readonly<{
   /** How long expunged messages are kept; 0 without it. */
   retentionMsOf?(mailbox: MailboxId): number;
   onFailure(error: Error): void;
+  /** A mailbox that was not asked for so long gives its memory back. Replaced by tests. */
+  restEveryMs?: number;
 }>;
 
 type Entry = { readonly store: Promise<MailboxStore>; readonly notifier: Notifier; ready: boolean; users: number };
@@ -49,6 +52,7 @@ const LIMITS: MailboxLimits = {
   annotationTotalBytes: 4 << 20,
 };
 const TEXT_TIMEOUT_MS = 10_000;
+const REST_EVERY_MS = 15_000;
 
 export class Mailboxes {
   readonly #options: MailboxesOptions;
@@ -58,11 +62,15 @@ export class Mailboxes {
   readonly #texts = new TextExtractor({ timeoutMs: TEXT_TIMEOUT_MS });
   /** Least recently opened first. */
   readonly #open = new Map<MailboxId, Entry>();
+  readonly #resting: NodeJS.Timeout;
   #closed = false;
 
   constructor(options: MailboxesOptions) {
     this.#options = options;
     this.#space = new FreeSpace(options.directory, options.freeSpaceReserveBytes);
+    this.#resting = setInterval(() => {
+      for (const { store } of this.#open.values()) void store.then((it) => it.restIfIdle()).catch(() => undefined);
+    }, options.restEveryMs ?? REST_EVERY_MS).unref();
   }
 
   /** Opens a mailbox for `principal`; dispose it when done. Throws ServerError 'key-*' for a new one, 'storage-failed'. */
@@ -164,6 +172,7 @@ export class Mailboxes {
   /** Closes all; operations under way fail. */
   async close(): Promise<void> {
     this.#closed = true;
+    clearInterval(this.#resting);
     await this.#texts.close();
     const entries = [...this.#open.values()];
     this.#open.clear();

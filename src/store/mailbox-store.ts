@@ -89,6 +89,11 @@ export class MailboxStore {
     return this.#database.prepare('SELECT 1 FROM bodies WHERE body = ?').get(Buffer.from(body, 'hex')) !== undefined;
   }
 
+  /** Gives memory back, if nothing was asked since the last call. */
+  restIfIdle(): void {
+    this.#database.restIfIdle();
+  }
+
   /** What the mailbox holds. */
   usage(): Usage {
     return usageOf(this.#database);

@@ -169,3 +169,19 @@ test('a process that only waits for the checkpointer to close does not end befor
   const [code] = (await once(closer, 'exit')) as [number];
   expect(code).toBe(42);
 });
+
+test('a database that nobody asks gives its memory back, once, and answers as before', async () => {
+  const database = await open();
+  const memory = (): number =>
+    database.prepare<{ n: number }>('SELECT count(*) AS n FROM schema_migrations').get()?.n ?? 0;
+  const before = memory();
+  for (let look = 0; look < 4; look += 1) database.restIfIdle();
+  expect(memory()).toBe(before);
+  database.transaction(() => {
+    expect(memory()).toBe(before);
+  });
+  database.restIfIdle();
+  expect(memory()).toBe(before);
+  await database.close();
+  database.restIfIdle();
+});
