@@ -9,6 +9,7 @@
 import { ServerError } from '../base/errors.ts';
 import type { Fault } from '../base/fault.ts';
 import { epoch, mailboxId, organizationId, type MailboxId, type OrganizationId } from '../base/ids.ts';
+import { keyOwner } from '../crypto/context.ts';
 import { checkDatabase, type Check } from '../db/checks.ts';
 import type { Database } from '../db/database.ts';
 import type { DatabaseReader } from '../db/reader.ts';
@@ -44,7 +45,7 @@ const CHECKS: readonly Check[] = [
     what: 'a key belongs to no mailbox',
     remedy: 'by-hand',
     sql: `SELECT 'key of ' || owner || ', epoch ' || epoch AS place FROM wrapped_keys
-      WHERE owner <> 'directory' AND owner NOT IN (SELECT id FROM mailboxes)`,
+      WHERE owner NOT IN ('directory', 'transit') AND owner NOT IN (SELECT id FROM mailboxes)`,
   },
   {
     what: 'a mailbox has no address of its own, or several',
@@ -130,8 +131,10 @@ export class DirectoryExamination {
     for (const row of this.#directory
       .prepare<{ owner: string; epoch: number; sealed: Buffer }>(keys)
       .all(records.organization)) {
-      const of = { mailbox: mailboxId(row.owner), keyEpoch: epoch(row.epoch) };
-      if (!opens(() => records.openPublicKey(of, row.sealed))) places.push(`public key of mailbox ${row.owner}`);
+      const owner = keyOwner(row.owner);
+      if (owner === 'directory') continue; // it has none
+      const of = { mailbox: owner, keyEpoch: epoch(row.epoch) };
+      if (!opens(() => records.openPublicKey(of, row.sealed))) places.push(`public key of ${row.owner}`);
     }
     return places;
   }

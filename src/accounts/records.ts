@@ -9,7 +9,7 @@
 import { ServerError } from '../base/errors.ts';
 import type { Epoch, MailboxId, OrganizationId } from '../base/ids.ts';
 import { blindIndex } from '../crypto/blind-index.ts';
-import type { RecordContext } from '../crypto/context.ts';
+import type { PairOwner, RecordContext } from '../crypto/context.ts';
 import { openRecord, sealRecord } from '../crypto/record.ts';
 import type { MailboxKeyLease } from '../keys/mailbox-keys.ts';
 
@@ -60,7 +60,7 @@ export class DirectoryRecords implements Disposable {
     return this.#open({ kind: 'credential', ...this.#bound(), mailbox }, sealed);
   }
 
-  openPublicKey(of: Readonly<{ mailbox: MailboxId; keyEpoch: Epoch }>, sealed: Buffer): void {
+  openPublicKey(of: Readonly<{ mailbox: PairOwner; keyEpoch: Epoch }>, sealed: Buffer): void {
     this.#open({ kind: 'public-key', ...this.#bound(), ...of }, sealed);
   }
 

@@ -8,7 +8,8 @@
  * Called by restore-mailbox.ts and verify.ts.
  */
 import { ServerError } from '../base/errors.ts';
-import { epoch, mailboxId, organizationId, type Epoch } from '../base/ids.ts';
+import { epoch, organizationId, type Epoch } from '../base/ids.ts';
+import { keyOwner } from '../crypto/context.ts';
 import { deriveMailboxKeys, type MailboxKeys } from '../crypto/derive.ts';
 import { MailboxKeyCache } from '../keys/mailbox-key-cache.ts';
 import type { KeyService, KeyUse } from '../keys/key-service.ts';
@@ -33,7 +34,7 @@ const MAX_AGE_MS = 60_000;
 export function toRow(key: StoredKey): WrappedKeyRow {
   return {
     organization: organizationId(key.organization),
-    owner: key.owner === 'directory' ? key.owner : mailboxId(key.owner),
+    owner: keyOwner(key.owner),
     epoch: epoch(key.epoch),
     provider: key.provider,
     rootKey: key.root_key,

@@ -129,7 +129,9 @@ class Verification {
   }
 
   async #keys(organization: string, keys: readonly StoredKey[]): Promise<OrganizationVerdict> {
-    const mailboxesCount = new Set(keys.map(({ owner }) => owner).filter((owner) => owner !== 'directory')).size;
+    const mailboxesCount = new Set(
+      keys.map(({ owner }) => owner).filter((owner) => owner !== 'directory' && owner !== 'transit'),
+    ).size;
     const counts = { organization, mailboxesCount, keysCount: keys.length };
     let openedCount = 0;
     for (const key of keys) {
