@@ -164,6 +164,7 @@ async function startServer(config: Config, running: AsyncDisposableStack, observ
     queue,
     delivery,
     resolver,
+    dkimKeys: accounts.dkimKeys,
     logger,
   });
   const imap = createImapServer({

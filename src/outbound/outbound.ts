@@ -1,6 +1,7 @@
 /** Puts the parts of sending together, as the configuration says. Made by app.ts. */
 import { readFileSync } from 'node:fs';
 import { rootCertificates } from 'node:tls';
+import type { DkimKeys } from '../accounts/dkim-keys.ts';
 import { ServerError } from '../base/errors.ts';
 import type { Config } from '../config/schema.ts';
 import type { Delivery } from '../delivery/deliver.ts';
@@ -23,6 +24,7 @@ type OutboundDeps = Readonly<{
   queue: Queue;
   delivery: Delivery;
   resolver: Resolver;
+  dkimKeys: Pick<DkimKeys, 'signingKeys'>;
   logger: Logger;
 }>;
 
@@ -57,6 +59,7 @@ export function createOutbound(deps: OutboundDeps): OutboundWorker {
     delivery,
     domains: new DomainDelivery({ routes, sessions, tls }),
     sessions,
+    signingKeys: (domain, signal) => deps.dkimKeys.signingKeys(domain, signal),
     reports: new Reports({ queue, hostname: serverHostname, nowMs: Date.now }),
     schedule,
     hostname: serverHostname,

@@ -25,6 +25,7 @@ import { allAlike, localAttempt, type Outcome } from './outcome.ts';
 import type { Reports } from './reports.ts';
 import type { Sessions } from './sessions.ts';
 import { settlementOf } from './settling.ts';
+import { signatureFields } from './sign.ts';
 
 type WorkerDeps = Readonly<{
   queue: Queue;
@@ -32,6 +33,7 @@ type WorkerDeps = Readonly<{
   domains: Pick<DomainDelivery, 'deliver'>;
   sessions: Sessions;
   reports: Pick<Reports, 'make'>;
+  signingKeys: Parameters<typeof signatureFields>[0]['signingKeys'];
   schedule: RetrySchedule;
   hostname: string;
   maxDeliveriesCount: number;
@@ -209,7 +211,7 @@ export class OutboundWorker {
 
   /** One for each recipient, in their order. */
   async #outcomes(item: ClaimedItem, { domain, recipients }: Group, signal: AbortSignal): Promise<readonly Outcome[]> {
-    const { delivery, hostname, domains } = this.#deps;
+    const { delivery, hostname, domains, nowMs } = this.#deps;
     if (domain === '') return allAlike(recipients.length, localAttempt('5.1.3', 'The address has no usable domain'));
     const here = new Map<ItemRecipient, Outcome>();
     for (const recipient of recipients) {
@@ -220,10 +222,11 @@ export class OutboundWorker {
     if (here.size > 0) return recipients.flatMap((recipient) => here.get(recipient) ?? []);
     const paused = this.#lanes.paused(domain);
     if (paused) return allAlike(recipients.length, paused);
+    const signatures = await signatureFields({ signingKeys: this.#deps.signingKeys, nowMs }, item.body(signal), signal);
     const message = {
       envelope: item.envelope,
-      sizeBytes: item.sizeBytes,
-      body: (reading: AbortSignal) => item.body(reading),
+      sizeBytes: signatures.length + item.sizeBytes,
+      body: (reading: AbortSignal) => signed(signatures, item.body(reading)),
     };
     const { outcomes, isReached } = await domains.deliver({ message, domain, recipients }, signal);
     const [first] = outcomes;
@@ -243,6 +246,11 @@ export class OutboundWorker {
     const { nowMs, random } = this.#deps;
     return { recipient, kind: 'postponed', nextAtMs: Math.round(nowMs() + PAUSE_MS * (1 + random())) };
   }
+}
+
+async function* signed(signatures: Buffer, message: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  if (signatures.length > 0) yield signatures;
+  yield* message;
 }
 
 /** By domain; '' for what has none. */

@@ -1,5 +1,6 @@
 /** Sending on real parts: a queue, mailboxes, a resolver with its own name server; remote servers are scripted. */
 import { onTestFinished } from 'vitest';
+import type { DkimKeys } from '../../src/accounts/dkim-keys.ts';
 import type { MessageId } from '../../src/base/ids.ts';
 import { Delivery } from '../../src/delivery/deliver.ts';
 import { StubResolver } from '../../src/dns/stub-resolver.ts';
@@ -28,6 +29,7 @@ export type OutboundOptions = Readonly<{
   isTlsRequired?: boolean;
   policies?: Readonly<Record<string, string>>;
   schedule?: Partial<RetrySchedule>;
+  keys?: Readonly<Record<string, Awaited<ReturnType<DkimKeys['signingKeys']>>>>;
   replyMs?: number;
   perDomainCount?: number;
   inlineBodyMaxBytes?: number;
@@ -108,6 +110,7 @@ export async function outboundWorld(options: OutboundOptions) {
     domains: parts.domains,
     sessions: parts.sessions,
     reports: new Reports({ queue: world.queue, hostname: 'mx.here.test', nowMs: Date.now }),
+    signingKeys: async (domain) => options.keys?.[domain] ?? [],
     schedule: { ...SCHEDULE, ...options.schedule },
     hostname: 'mx.here.test',
     maxDeliveriesCount: 20,

@@ -72,6 +72,7 @@ const worker = new OutboundWorker({
   domains: new DomainDelivery({ routes, sessions, tls: { resolver, sts, isTlsRequired: false } }),
   sessions,
   reports: new Reports({ queue: world.queue, hostname: 'mx.here.test', nowMs: Date.now }),
+  signingKeys: async () => [],
   schedule: { firstRetryMs: 100, maxRetryMs: 1000, giveUpAfterMs: 86_400_000, delayReportAfterMs: 86_400_000 },
   hostname: 'mx.here.test',
   maxDeliveriesCount: 50,
