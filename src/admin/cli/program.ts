@@ -4,6 +4,7 @@
  */
 import { Command } from 'commander';
 import { addAliasCommands, addPasswordCommands } from './aliases.ts';
+import { addApplyCommands } from './apply.ts';
 import { addBackupCommands } from './backups.ts';
 import { addCacheCommands } from './caches.ts';
 import { addDoctorCommand, type ExamineOffline } from './doctor.ts';
@@ -62,6 +63,7 @@ export function createProgram(terminal: Terminal, offline: OfflineWork = {}): Co
   addGatewayCommands(program, terminal);
   addBackupCommands(program, terminal);
   addDoctorCommand(program, terminal, offline.examine);
+  addApplyCommands(program, terminal);
   addStatusCommand(program, terminal);
   return program;
 }
