@@ -176,6 +176,10 @@ async function handleAfterLogin(session: Session, tag: string, command: AfterLog
       return idle(session);
     default:
   }
+  // RFC 9586 §3: also where no number is in the command, there would be some in its answer.
+  if (session.enabled.uidOnly && 'byUid' in command && !command.byUid) {
+    return { ...bad('Only UIDs are taken'), code: 'UIDREQUIRED' };
+  }
   if (state.kind !== 'selected') return bad('Select a folder first');
   switch (command.kind) {
     case 'check':

@@ -24,9 +24,15 @@ type AdvertisingState = Readonly<{
 }>;
 
 /** What a client can switch on. RFC 9051 §6.3.1. */
-export type Enabled = { rev2: boolean; condStore: boolean; qresync: boolean; utf8: boolean };
+export type Enabled = { rev2: boolean; condStore: boolean; qresync: boolean; utf8: boolean; uidOnly: boolean };
 
-export const nothingEnabled = (): Enabled => ({ rev2: false, condStore: false, qresync: false, utf8: false });
+export const nothingEnabled = (): Enabled => ({
+  rev2: false,
+  condStore: false,
+  qresync: false,
+  utf8: false,
+  uidOnly: false,
+});
 
 type Extension = Readonly<{
   name: string;
@@ -111,6 +117,14 @@ const EXTENSIONS: readonly Extension[] = [
     isAdvertised: loggedIn,
     enable: (enabled) => {
       enabled.utf8 = true;
+    },
+  },
+  {
+    name: 'UIDONLY',
+    source: 'RFC 9586',
+    isAdvertised: loggedIn,
+    enable: (enabled) => {
+      enabled.uidOnly = true;
     },
   },
   {

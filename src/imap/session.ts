@@ -191,6 +191,7 @@ export class Session implements Disposable {
   select(view: FolderView): void {
     this.deselect();
     if (this.#state.kind !== 'authenticated') throw new TypeError('not authenticated');
+    view.isUidOnly = this.enabled.uidOnly;
     this.#state = { kind: 'selected', mailbox: this.#state.mailbox, view };
   }
 
@@ -252,7 +253,7 @@ export class Session implements Disposable {
     let text = '';
     if (update.expunged.length > 0) {
       text += view.contexts.removalText(expungedPairs(update));
-      if (enabled.qresync) text += print.vanishedLine(update.expungedUids, 'now');
+      if (enabled.qresync || enabled.uidOnly) text += print.vanishedLine(update.expungedUids, 'now');
       else for (const sequence of update.expunged) text += print.countLine(sequence, 'EXPUNGE');
     }
     if (update.exists !== null) text += print.countLine(update.exists, 'EXISTS');
@@ -265,9 +266,10 @@ export class Session implements Disposable {
     }
     text = '';
     for (const row of update.changed) {
-      const items = [`UID ${String(row.uid)}`, `FLAGS (${print.flagsText(row.flags)})`];
+      const items = [`FLAGS (${print.flagsText(row.flags)})`];
+      if (!view.isUidOnly) items.unshift(`UID ${String(row.uid)}`);
       if (enabled.condStore) items.push(`MODSEQ (${String(row.modSeq)})`);
-      text += print.fetchLine(view.sequenceOf(row.uid), items);
+      text += print.fetchLine(view.responseHead(row.uid), items);
     }
     out.write(text);
     await this.#writeContexts(view, update.touched);

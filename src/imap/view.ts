@@ -45,6 +45,8 @@ export class FolderView implements Disposable {
   saved: NumberSet = [];
   /** Results that the client follows. */
   readonly contexts = new SearchContexts();
+  /** ENABLE UIDONLY: sequence numbers are neither taken nor told. RFC 9586 §3. */
+  isUidOnly = false;
   readonly #mailbox: Mailbox;
   /** Bits of the keywords that the client was told of. */
   #knownKeywords: ReadonlySet<number> = new Set();
@@ -97,6 +99,11 @@ export class FolderView implements Disposable {
     this.#onStale = null;
   }
 
+  /** How a response about a message begins: by its number, or where only UIDs are spoken of by its UID. RFC 9586 §3. */
+  responseHead(uid: number): string {
+    return this.isUidOnly ? `* ${String(uid)} UIDFETCH (` : `* ${String(this.sequenceOf(uid))} FETCH (`;
+  }
+
   /** How many messages the client knows. */
   get count(): number {
     return this.#count;
@@ -131,6 +138,7 @@ export class FolderView implements Disposable {
    */
   resolve(set: MessageSet, of: 'sequence' | 'uid'): NumberSet {
     if (set.kind === 'saved') return this.#clamped(this.saved);
+    if (of === 'sequence' && this.isUidOnly) throw new SyntaxFault('Only UIDs are taken', { code: 'UIDREQUIRED' });
     if (of === 'uid') return this.#clamped(resolveSet(set.set, this.#lastKnown));
     const written = set.set.ranges.at(-1)?.last ?? 0;
     if (written > this.#count) throw new SyntaxFault('There is no message of that sequence number');

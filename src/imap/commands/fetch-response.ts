@@ -25,7 +25,8 @@ import { flagsItemText, isOfRow, rowItemText, textItemText } from './fetch-items
 
 export type ResponseTarget = Readonly<{
   message: OpenMessage;
-  sequence: number;
+  /** `* 5 FETCH (`. */
+  head: string;
   /** Sets \Seen and gives the row as it is then; null where that is not to be done. */
   markSeen: (() => Promise<MessageRow | null>) | null;
 }>;
@@ -55,12 +56,12 @@ export class MessageResponse {
 
   /** Sends the answer. Throws ServerError; then nothing was sent, or the connection is gone (B2). */
   async send(items: readonly FetchItem[]): Promise<void> {
-    const { message, sequence, markSeen } = this.#target;
+    const { message, head, markSeen } = this.#target;
     const { out } = this.#session;
     const bodies = items.filter((item) => item.kind === 'section' || item.kind === 'binary');
     this.#keepsWhole = bodies.length > 1 && message.row.sizeBytes <= WHOLE_BYTES;
     try {
-      let gap = `* ${String(sequence)} FETCH (`;
+      let gap = head;
       for (const item of items) {
         if (markSeen && item.kind === 'flags') continue; // they follow
         await this.#write(gap);

@@ -35,7 +35,7 @@ export async function fetchMessages(
 ): Promise<Answer> {
   const named = view.resolve(command.messages, command.byUid ? 'uid' : 'sequence');
   const ranges = command.range ? view.resultsIn(named, command.range) : named;
-  const items = completeItems(command);
+  const items = completeItems(command, view.isUidOnly);
   if (items.some((item) => item.kind === 'modseq')) session.enableCondStore();
   if (command.vanished && !session.enabled.qresync) return { status: 'BAD', code: null, text: 'Enable QRESYNC first' };
   const work: Work = { session, mailbox, view, items };
@@ -57,10 +57,10 @@ export async function fetchMessages(
 
 type Done = { sentCount: number; damagedCount: number; hasUnknownEncoding: boolean };
 
-/** UID is in every answer to UID FETCH (RFC 9051 §6.4.9), MODSEQ where CHANGEDSINCE was asked for (RFC 7162 §3.1.4.1). */
-function completeItems(command: FetchCommand): readonly FetchItem[] {
+/** UID is in every answer to UID FETCH (RFC 9051 §6.4.9) but UIDFETCH, which begins with it; MODSEQ where CHANGEDSINCE was asked for (RFC 7162 §3.1.4.1). */
+function completeItems(command: FetchCommand, isUidOnly: boolean): readonly FetchItem[] {
   const rest = command.items.filter((item) => item.kind !== 'uid');
-  const hasUid = command.byUid || rest.length < command.items.length;
+  const hasUid = (command.byUid && !isUidOnly) || rest.length < command.items.length;
   const items = hasUid ? [UID_ITEM, ...rest] : rest;
   const needsModSeq = command.changedSince !== null && !items.some((item) => item.kind === 'modseq');
   return needsModSeq ? [...items, MODSEQ_ITEM] : items;
@@ -81,10 +81,9 @@ async function sendRows({ session, mailbox, view, items }: Work, ranges: NumberS
     if (view.showsNewKeywords(rows)) await session.writeFlagNames(view);
     let text = '';
     for (const row of rows) {
-      const sequence = view.sequenceOf(row.uid);
-      if (sequence === 0) continue;
+      if (view.sequenceOf(row.uid) === 0) continue;
       sentCount += 1;
-      text += `* ${String(sequence)} FETCH (`;
+      text += view.responseHead(row.uid);
       for (let at = 0; at < items.length; at += 1) {
         const item = items[at];
         if (item) text += at === 0 ? rowItemText(item, row) : ` ${rowItemText(item, row)}`;
@@ -107,12 +106,11 @@ async function sendMessages(work: Work, ranges: NumberSet): Promise<Done> {
   let text = '';
   for await (const batch of mailbox.messages(view.folder.id, ranges, signal)) {
     for (const message of batch) {
-      const sequence = view.sequenceOf(message.row.uid);
-      if (sequence === 0) continue;
+      if (view.sequenceOf(message.row.uid) === 0) continue;
       if (message.isStale) await message.renew(signal); // the client may have taken long over those before
       const isUnseen = setsSeen && !message.row.flags.includes('\\Seen');
       const markSeen = isUnseen ? (): Promise<MessageRow | null> => flagSeen(work, message.row) : null;
-      const target: ResponseTarget = { message, sequence, markSeen };
+      const target: ResponseTarget = { message, head: view.responseHead(message.row.uid), markSeen };
       try {
         if (items.every((item) => isOfRow(item) || isOfSummary(item))) text += summaryLine(session, items, target);
         else {
@@ -146,9 +144,9 @@ const SUMMARY_KINDS: ReadonlySet<FetchItem['kind']> = new Set(['internal-date', 
 const isOfSummary = (item: FetchItem): boolean => SUMMARY_KINDS.has(item.kind);
 
 /** The whole line of a message of which no body is asked for. */
-function summaryLine(session: Session, items: readonly FetchItem[], { message, sequence }: ResponseTarget): string {
+function summaryLine(session: Session, items: readonly FetchItem[], { message, head }: ResponseTarget): string {
   const { summary, row } = message;
-  let text = `* ${String(sequence)} FETCH (`;
+  let text = head;
   let gap = '';
   for (const item of items) {
     text += gap + (isOfRow(item) ? rowItemText(item, row) : textItemText(item, summary, session.context));

@@ -27,6 +27,8 @@ export async function openFolder(session: Session, mailbox: Mailbox, command: Op
     out.write(print.untaggedLine('OK', 'CLOSED', 'The previous folder is closed'));
   }
   if (command.qresync && !enabled.qresync) return bad('Enable QRESYNC first');
+  // RFC 9586 §3.3: it would match sequence numbers.
+  if (command.qresync?.match && enabled.uidOnly) return { ...bad('Only UIDs are taken'), code: 'UIDREQUIRED' };
   const folder = await mailbox.folder(command.folder, signal);
   if (!folder) return no('There is no folder of that name', 'NONEXISTENT');
   const isReadOnly = command.kind === 'examine';
@@ -63,7 +65,7 @@ async function writeState(
   view: FolderView,
 ): Promise<void> {
   const { out } = session;
-  const unseen = session.enabled.rev2 ? null : await firstUnseen(session, mailbox, view);
+  const unseen = session.enabled.rev2 || session.enabled.uidOnly ? null : await firstUnseen(session, mailbox, view);
   await session.writeFlagNames(view);
   out.write(print.countLine(view.count, 'EXISTS'));
   if (!session.enabled.rev2) out.write(print.countLine(0, 'RECENT'));
@@ -118,6 +120,7 @@ async function writeMissedChanges(
 }
 
 function changeLine(view: FolderView, row: MessageRow): string {
-  const items = [`UID ${String(row.uid)}`, `FLAGS (${print.flagsText(row.flags)})`, `MODSEQ (${String(row.modSeq)})`];
-  return print.fetchLine(view.sequenceOf(row.uid), items);
+  const items = [`FLAGS (${print.flagsText(row.flags)})`, `MODSEQ (${String(row.modSeq)})`];
+  if (!view.isUidOnly) items.unshift(`UID ${String(row.uid)}`);
+  return print.fetchLine(view.responseHead(row.uid), items);
 }

@@ -44,6 +44,7 @@ export function enable(session: Session, command: Extract<SessionCommand, { kind
   const names = enableExtensions(session.enabled, command.extensions, session.off);
   session.out.write(print.enabledLine(names));
   const { state } = session;
+  if (state.kind === 'selected') state.view.isUidOnly = session.enabled.uidOnly;
   if (!hadCondStore && session.enabled.condStore && state.kind === 'selected') {
     const code = { kind: 'HIGHESTMODSEQ', modSeq: state.view.modSeq } as const;
     session.out.write(print.untaggedLine('OK', code, 'CONDSTORE is on'));

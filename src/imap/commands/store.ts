@@ -48,12 +48,11 @@ function changedText(
 ): string {
   let text = '';
   for (const row of rows) {
-    const sequence = view.sequenceOf(row.uid);
-    if (sequence === 0) continue;
-    const items = [`UID ${String(row.uid)}`];
+    if (view.sequenceOf(row.uid) === 0) continue;
+    const items = view.isUidOnly ? [] : [`UID ${String(row.uid)}`];
     if (!how.silent) items.push(`FLAGS (${print.flagsText(row.flags)})`);
     if (how.withModSeq) items.push(`MODSEQ (${String(row.modSeq)})`);
-    text += print.fetchLine(sequence, items);
+    text += print.fetchLine(view.responseHead(row.uid), items);
   }
   return text;
 }

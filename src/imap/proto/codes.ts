@@ -38,6 +38,7 @@ type PlainCode =
   | 'TOOBIG'
   | 'TRYCREATE'
   | 'UIDNOTSTICKY'
+  | 'UIDREQUIRED'
   | 'UNAVAILABLE'
   | 'UNKNOWN-CTE'
   | 'USEATTR';

@@ -254,9 +254,9 @@ export function contextLine(
   return `* ESEARCH (TAG ${imapText(tag)})${byUid ? ' UID' : ''} ${change} (0 ${formatSet(numbers)})\r\n`;
 }
 
-/** `items` are item name and value, as in `UID 5`. RFC 9051 §7.5.2. */
-export function fetchLine(sequence: number, items: readonly string[]): string {
-  return `* ${String(sequence)} FETCH (${items.join(' ')})\r\n`;
+/** `head` up to the parenthesis, as in `* 5 FETCH (`; `items` are item name and value, as in `UID 5`. RFC 9051 §7.5.2. */
+export function fetchLine(head: string, items: readonly string[]): string {
+  return `${head}${items.join(' ')})\r\n`;
 }
 
 /** `"17-Jul-1996 02:44:25 -0700"`, in the zone it was written in. RFC 9051 §9 (date-time). */

@@ -58,8 +58,8 @@ test('lines', () => {
     print.searchLine([], null),
     print.esearchLine('a"1', { byUid: true, min: 2, max: 9, all: [2, 9], count: 2, highestModSeq: 5 }),
     print.esearchLine('a1', { byUid: false, all: [], count: 0 }),
-    print.fetchLine(12, ['UID 5', `FLAGS (${print.flagsText(['\\Seen'])})`, `INTERNALDATE ${print.dateTimeText({ atMs: Date.UTC(1996, 6, 17, 2, 44, 25), zoneMinutes: 0 })}`]),
-    print.fetchLine(1, [`INTERNALDATE ${print.dateTimeText({ atMs: Date.UTC(2026, 0, 2, 3, 4, 5, 999), zoneMinutes: 0 })}`, 'PREVIEW NIL']),
+    print.fetchLine('* 12 FETCH (', ['UID 5', `FLAGS (${print.flagsText(['\\Seen'])})`, `INTERNALDATE ${print.dateTimeText({ atMs: Date.UTC(1996, 6, 17, 2, 44, 25), zoneMinutes: 0 })}`]),
+    print.fetchLine('* 1 FETCH (', [`INTERNALDATE ${print.dateTimeText({ atMs: Date.UTC(2026, 0, 2, 3, 4, 5, 999), zoneMinutes: 0 })}`, 'PREVIEW NIL']),
   ].join('')).toMatchInlineSnapshot(`
     "+ idling
     + 
@@ -123,7 +123,7 @@ test('S2 I5 whatever the values, a client reads one line of the expected shape',
           print.capabilityLine(['A', one, two]) +
           print.idLine([[one, two], [two, three]]) +
           print.esearchLine(one, { byUid: true, count: 1 }) +
-          print.fetchLine(1, [`ENVELOPE ${envelopeText(envelope, context)}`, `PREVIEW ${three === null ? 'NIL' : imapText(three, context)}`, 'UID 1']) +
+          print.fetchLine('* 1 FETCH (', [`ENVELOPE ${envelopeText(envelope, context)}`, `PREVIEW ${three === null ? 'NIL' : imapText(three, context)}`, 'UID 1']) +
           '* DONE\r\n',
       ).lines();
       expect(lines.map((line) => (['LIST', 'STATUS', 'FLAGS', 'OK', 'NO', 'CAPABILITY', 'ID', 'ESEARCH', 'DONE'].includes(String(line[1])) ? line[1] : line[2]))).toEqual(
