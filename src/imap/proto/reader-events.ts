@@ -15,10 +15,10 @@ export type ReaderLimits = Readonly<{
   streamsAppend: boolean;
 }>;
 
-/** Before login: 8 KiB in all. */
+/** Before login: 16 KiB in all, of which an access token may take most. */
 export const LIMITS_BEFORE_LOGIN: ReaderLimits = {
-  lineBytes: 8 * 1024,
-  commandBytes: 8 * 1024,
+  lineBytes: 16 * 1024,
+  commandBytes: 16 * 1024,
   discardBytes: 64 * 1024,
   streamsAppend: false,
 };

@@ -121,15 +121,15 @@ test.for([
   ['a LOGIN {4294967296+}\r\nb NOOP\r\n', ['bad a literal-too-large', 'fatal']],
   ['a APPEND INBOX {99999999+}\r\nb LOGOUT\r\n', ['bad a literal-too-large', 'fatal']],
   [
-    `a LOGIN {9000+}\r\nb LOGOUT\r\n${'x'.repeat(8990)} c\r\nd NOOP\r\n`,
+    `a LOGIN {17000+}\r\nb LOGOUT\r\n${'x'.repeat(16990)} c\r\nd NOOP\r\n`,
     ['bad a literal-too-large', 'command d NOOP||'],
   ],
   [
-    `a LOGIN {9000+}\r\n${'x'.repeat(9000)} {5+}\r\nb X\r\n\r\nd NOOP\r\n`,
+    `a LOGIN {17000+}\r\n${'x'.repeat(17000)} {5+}\r\nb X\r\n\r\nd NOOP\r\n`,
     ['bad a literal-too-large', 'command d NOOP||'],
   ],
-  [`a LOGIN {9000+}\r\n${'x'.repeat(9000)} {4}\r\nd NOOP\r\n`, ['bad a literal-too-large', 'command d NOOP||']],
-  [`a LOGIN {6000+}\r\n${'x'.repeat(6000)} {2200}\r\nd NOOP\r\n`, ['bad a literal-too-large', 'command d NOOP||']],
+  [`a LOGIN {17000+}\r\n${'x'.repeat(17000)} {4}\r\nd NOOP\r\n`, ['bad a literal-too-large', 'command d NOOP||']],
+  [`a LOGIN {14000+}\r\n${'x'.repeat(14000)} {2500}\r\nd NOOP\r\n`, ['bad a literal-too-large', 'command d NOOP||']],
 ] as const)('I1 I2 R3 R4 before login: case %#', ([bytes, events]) => {
   expect(run([bytes], { limits: LIMITS_BEFORE_LOGIN })).toEqual(events);
 });
