@@ -22,6 +22,7 @@ import { append } from './commands/append.ts';
 import { Compression } from './compression.ts';
 import { runCommand } from './dispatch.ts';
 import { Output } from './output.ts';
+import { isAppend } from './proto/commands/append.ts';
 import { CommandReader } from './proto/command-reader.ts';
 import { parseCommand, type Command } from './proto/grammar.ts';
 import { LIMITS_AFTER_LOGIN, LIMITS_BEFORE_LOGIN, LIMITS_OF_LITERAL_MINUS } from './proto/reader-events.ts';
@@ -234,6 +235,10 @@ export class Connection {
     const { tag, name, args } = event;
     if (!this.#isLoggedIn && HTTP_METHODS.has(tag) && (name.startsWith('/') || args.text.includes('HTTP/'))) {
       this.#session.bye('This is an IMAP server');
+      return;
+    }
+    if (this.#isLoggedIn && isAppend(name, args)) {
+      await append(this.#session, event);
       return;
     }
     let command: Command;

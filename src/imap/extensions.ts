@@ -91,6 +91,8 @@ const EXTENSIONS: readonly Extension[] = [
   { name: 'I18NLEVEL=1', source: 'RFC 5255', isAdvertised: loggedIn },
   { name: 'PREVIEW', source: 'RFC 8970', isAdvertised: loggedIn },
   { name: 'OBJECTID', source: 'RFC 8474', isAdvertised: loggedIn },
+  { name: 'REPLACE', source: 'RFC 8508', isAdvertised: loggedIn },
+  { name: 'CATENATE', source: 'RFC 4469', isAdvertised: loggedIn },
   { name: 'MULTIAPPEND', source: 'RFC 3502', isAdvertised: loggedIn },
   { name: 'ESEARCH', source: 'RFC 4731', isAdvertised: loggedIn },
   { name: 'SEARCHRES', source: 'RFC 5182', isAdvertised: loggedIn },

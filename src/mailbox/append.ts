@@ -24,6 +24,8 @@ import { encodeSummary } from './summary.ts';
 
 export type NewMessageOptions = Readonly<{
   internalDate: InternalDate;
+  /** Another message goes when it comes: there may be room for it though there is none now. */
+  isReplacement?: boolean;
   /** The structure, when the caller scans one stream for several mailboxes; called once, after the last write. */
   scanned?: () => ScannedMessage;
   /** A name for the body, so that the caller can tell later whether it is there; random without it. */
@@ -50,7 +52,7 @@ export async function newMessage(
 ): Promise<MessageWriter> {
   await withKeys(session, { purpose: 'append', signal }, (ring) => ring.current());
   await session.space.check();
-  session.store.checkRoom(session.quota());
+  if (options.isReplacement !== true) session.store.checkRoom(session.quota());
   return new MessageWriter(session, options);
 }
 
@@ -131,16 +133,26 @@ export async function appendMessages(
     messages: readonly Readonly<{ prepared: PreparedMessage; flags: readonly string[] }>[];
     /** Runs in the transaction that gives the rows. */
     note?: (uids: readonly Uid[]) => void;
+    /** A message that is removed for it, or else nothing is done ('not-found'). */
+    replaced?: Readonly<{ folder: FolderId; uid: Uid }>;
   }>,
   signal?: AbortSignal,
 ): Promise<AppendedMessages> {
-  const { folder, messages, note } = target;
+  const { folder, messages, note, replaced } = target;
+  const { store } = session;
   try {
-    const done = await withKeys(session, { purpose: 'append', signal }, async (ring) =>
-      session.store.messages.append(folder, await sealRows(session, messages, ring), session.quota(), note),
-    );
-    if (!done) throw noSuchFolder();
+    const done = await withKeys(session, { purpose: 'append', signal }, async (ring) => {
+      const rows = await sealRows(session, messages, ring);
+      if (!replaced) return store.messages.append(folder, rows, session.quota(), note);
+      const isRetained = session.retentionMs() > 0;
+      return store.messages.replace(folder, rows, session.quota(), { ...replaced, isRetained });
+    });
+    if (!done) throw replaced ? gone() : noSuchFolder();
     session.notifier.notify({ folder, highestModSeq: done.highestModSeq });
+    if (replaced && replaced.folder !== folder) {
+      const state = store.messages.state(replaced.folder);
+      if (state) session.notifier.notify({ folder: replaced.folder, highestModSeq: state.highestModSeq });
+    }
     for (const { prepared } of messages) prepared.messageKey[Symbol.dispose]();
     return { uidValidity: done.uidValidity, uids: done.uids };
   } catch (error) {
@@ -150,6 +162,8 @@ export async function appendMessages(
     throw error;
   }
 }
+
+const gone = (): ServerError => new ServerError('not-found', { clientText: 'The message or the folder is gone.' });
 
 async function sealRows(
   session: MailboxSession,

@@ -172,6 +172,7 @@ export class Mailbox implements Disposable {
   append(
     target: Readonly<{
       folder: FolderId;
+      replaced?: Readonly<{ folder: FolderId; uid: Uid }>;
       messages: readonly Readonly<{ prepared: PreparedMessage; flags: readonly string[] }>[];
     }>,
     signal?: AbortSignal,

@@ -49,6 +49,7 @@ const RETAIN = `INSERT INTO retained (expunged_at_ms, flags, keywords, body, siz
   SELECT ?, flags, keywords, body, size_bytes, saved_at_ms, message, epoch, wrapped_key FROM messages
   WHERE folder = ? AND uid = ?`;
 
+type AppendedRows = FolderState & { uids: Uid[] };
 type CopyPlaces = Readonly<{ source: FolderId; target: FolderId; removeSource: boolean; quota: Quota | null }>;
 
 export class MessageStore extends MessageRows {
@@ -70,26 +71,41 @@ export class MessageStore extends MessageRows {
     rows: readonly NewMessageRow[],
     quota: Quota | null,
     note?: (uids: readonly Uid[]) => void,
-  ): Promise<(FolderState & { uids: Uid[] }) | null> {
+  ): Promise<AppendedRows | null> {
     const done = this.#database.transaction(() => {
       requireEpoch(this.#database, ...rows);
-      const state = this.state(folder);
-      if (!state) return null;
-      requireRoom(this.#database, quota, sizeOf(rows));
-      const seq = nextModSeq(this.#database);
-      const savedAtMs = Date.now();
-      const uids = rows.map((row, index) => {
-        const bodyRow = insertBody(this.#database, row);
-        const given = uid(state.uidNext + index);
-        this.#insertRow({ ...row, folder, uid: given, modSeq: seq, bodyRow, savedAtMs });
-        return given;
-      });
-      this.#count(folder, { rows, sign: 1 });
-      this.#advance(folder, { modSeq: seq, uidNext: state.uidNext + rows.length });
-      note?.(uids);
-      return { uidValidity: state.uidValidity, uidNext: state.uidNext + rows.length, highestModSeq: seq, uids };
+      const appended = this.#appendRows(folder, rows, quota);
+      if (appended) note?.(appended.uids);
+      return appended;
     });
     if (done) await this.#database.durable();
+    return done;
+  }
+
+  /**
+   * Inserts messages and removes another, both or neither, so that the quota counts what comes of both (RFC 8508 §3.4).
+   * Null when the folder, or the message to be removed, is gone. Throws EpochMoved, ServerError 'over-quota'.
+   */
+  async replace(
+    folder: FolderId,
+    rows: readonly NewMessageRow[],
+    quota: Quota | null,
+    removed: Readonly<{ folder: FolderId; uid: Uid; isRetained: boolean }>,
+  ): Promise<AppendedRows | null> {
+    const orphans: BodyId[] = [];
+    const done = this.#database.transaction(() => {
+      requireEpoch(this.#database, ...rows);
+      if (!this.state(folder)) return null;
+      const how = { requiredFlags: 0, isRetained: removed.isRetained };
+      const gone = this.#removeRows(removed.folder, [removed.uid], how);
+      if (gone.uids.length === 0) return null;
+      orphans.push(...gone.orphans);
+      return this.#appendRows(folder, rows, quota);
+    });
+    if (!done) return null;
+    await this.#database.durable();
+    this.#database.truncateLogSoon();
+    await this.#bodies.remove(orphans);
     return done;
   }
 
@@ -226,6 +242,24 @@ export class MessageStore extends MessageRows {
   /** Keeps a sealed search text; it can be made again, so nobody waits for the disk. */
   keepSearchText(bodyRow: number, sealed: Uint8Array | null): void {
     this.#database.prepare('UPDATE bodies SET sealed_search_text = ? WHERE id = ?').run(sealed, bodyRow);
+  }
+
+  /** Inside a transaction. Null when the folder is gone. Throws ServerError 'over-quota'. */
+  #appendRows(folder: FolderId, rows: readonly NewMessageRow[], quota: Quota | null): AppendedRows | null {
+    const state = this.state(folder);
+    if (!state) return null;
+    requireRoom(this.#database, quota, sizeOf(rows));
+    const seq = nextModSeq(this.#database);
+    const savedAtMs = Date.now();
+    const uids = rows.map((row, index) => {
+      const bodyRow = insertBody(this.#database, row);
+      const given = uid(state.uidNext + index);
+      this.#insertRow({ ...row, folder, uid: given, modSeq: seq, bodyRow, savedAtMs });
+      return given;
+    });
+    this.#count(folder, { rows, sign: 1 });
+    this.#advance(folder, { modSeq: seq, uidNext: state.uidNext + rows.length });
+    return { uidValidity: state.uidValidity, uidNext: state.uidNext + rows.length, highestModSeq: seq, uids };
   }
 
   #copyBatch(rows: readonly (WrappedRow & { from: Uid })[], places: CopyPlaces): { from: Uid; to: Uid }[] | null {

@@ -46,6 +46,8 @@ type PlainCode =
 export type ResponseCode =
   | PlainCode
   | Readonly<{ kind: 'APPENDUID'; uidValidity: number; uids: NumberSet }>
+  /** RFC 4469 §4.1: what the client wrote. */
+  | Readonly<{ kind: 'BADURL'; url: string }>
   | Readonly<{ kind: 'BADCHARSET'; charsets: readonly string[] }>
   | Readonly<{ kind: 'CAPABILITY'; names: readonly string[] }>
   | Readonly<{ kind: 'COPYUID'; uidValidity: number; source: NumberSet; destination: NumberSet }>

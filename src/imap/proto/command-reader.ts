@@ -6,7 +6,7 @@
  * R3  A literal's size is checked before `literal-wanted`, so that no `+` invites what will be refused (I1).
  * R4  The bytes of a refused non-synchronising literal are swallowed exactly, or the connection ends:
  *     they are never read as commands (I2). The same holds for the rest of a refused command.
- * R5  The message literals of APPEND are handed out as they come, never gathered.
+ * R5  The message literals of APPEND and REPLACE are handed out as they come, never gathered.
  *
  * Owned by imap/connection.ts, which calls `push`, then `next` until it gives null, and answers each event
  * before it asks for the next one.
@@ -308,8 +308,8 @@ export class CommandReader {
     const absolute: LiteralSpec = { ...spec, at: lineAt + spec.at };
     const isMessage =
       this.#limits.streamsAppend &&
-      name === 'APPEND' &&
-      (this.#streamedCount > 0 || isPastFolder(this.#text.slice(this.#argsAt, absolute.at), this.#literals));
+      STREAMED.has(name) &&
+      (this.#streamedCount > 0 || isPastFolder(name, this.#text.slice(this.#argsAt, absolute.at), this.#literals));
     if (!isMessage) {
       this.#literalBytes += spec.sizeBytes;
       if (this.#textBytes + this.#literalBytes > this.#limits.commandBytes) {
@@ -407,13 +407,20 @@ function leadingTag(line: string): string | null {
   return tag.length <= MAX_TAG_BYTES && isTag(tag) ? tag : null;
 }
 
+/** Commands with messages in literals: UID is one if REPLACE follows. */
+const STREAMED: ReadonlySet<string> = new Set(['APPEND', 'REPLACE', 'UID']);
+/** What stands before the folder. */
+const BEFORE_FOLDER: Readonly<Record<string, RegExp>> = { REPLACE: /^ +\S+ /, UID: /^ +REPLACE +\S+ /i };
+
 /**
- * Whether an APPEND's text up to a literal has its folder name already, so that the literal is a message.
+ * Whether the text of an APPEND or REPLACE up to a literal has its folder name already, so that the literal is a message.
  * `text` starts at the space after the command name.
  */
-function isPastFolder(text: string, literals: readonly CommandLiteral[]): boolean {
+function isPastFolder(name: string, text: string, literals: readonly CommandLiteral[]): boolean {
+  const before = BEFORE_FOLDER[name]?.exec(text)?.[0].length;
+  if (name !== 'APPEND' && before === undefined) return false;
   if (literals.length > 0) return true;
-  let at = 0;
+  let at = before ?? 0;
   while (text.charCodeAt(at) === 0x20) at += 1;
   const start = at;
   if (text.charAt(at) === '"') {

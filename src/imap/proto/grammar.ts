@@ -5,10 +5,11 @@
  * G1  Every text gives a Command or throws SyntaxFault, in time linear in its length.
  * G2  A command that this server does not know is a value, `unknown`, so that it is answered like any other.
  *
- * Called by imap/connection.ts. APPEND alone comes in pieces: see commands/append.ts.
+ * Called by imap/connection.ts. APPEND and REPLACE come in pieces: see commands/append.ts.
  */
 import type { ParseContext } from './arguments.ts';
 import { SyntaxFault } from './codes.ts';
+import { isAppend } from './commands/append.ts';
 import type { CopyMoveCommand } from './commands/copy-move.ts';
 import { parseCopyMove } from './commands/copy-move.ts';
 import type { EsearchCommand } from './commands/esearch.ts';
@@ -125,7 +126,7 @@ const UID_PARSERS: ReadonlyMap<string, Parser> = new Map<string, Parser>([
  * message literal. Throws SyntaxFault.
  */
 export function parseCommand(name: string, args: CommandText, context: ParseContext): Command {
-  if (name === 'APPEND') throw new SyntaxFault('A message literal was expected');
+  if (isAppend(name, args)) throw new SyntaxFault('A message literal was expected');
   const parse = PARSERS.get(name);
   if (parse === undefined) return { kind: 'unknown' };
   const lexer = new Lexer(args);

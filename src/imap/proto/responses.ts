@@ -15,6 +15,7 @@ import type { PrintContext } from './strings.ts';
 import { imapAstring, imapString, imapText, literalPrefix, utf8Bytes } from './strings.ts';
 import { encodeUtf7, HIERARCHY_SEPARATOR } from './utf7.ts';
 
+const MAX_URL_CHARS = 500;
 const MONTH_NAMES = ['Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', 'Oct', 'Nov', 'Dec'];
 
 /** `a1 OK [CODE] text`. RFC 9051 §7.1. */
@@ -44,6 +45,10 @@ function codeText(code: ResponseCode | null): string {
   switch (code.kind) {
     case 'APPENDUID':
       return `[APPENDUID ${String(code.uidValidity)} ${formatSet(code.uids)}] `;
+    case 'BADURL': {
+      const url = code.url.replace(/[^\x21-\x5c\x5e-\x7e]/g, '?').slice(0, MAX_URL_CHARS);
+      return `[BADURL ${url === '' ? '?' : url}] `;
+    }
     case 'BADCHARSET':
       return `[BADCHARSET (${atoms(code.charsets)})] `;
     case 'CAPABILITY':

@@ -196,7 +196,7 @@ function addBinary(name: string, lexer: Lexer, items: Map<string, FetchItem>): v
 }
 
 /** RFC 9051 §9 (section-spec): the value, and its text for the answer. */
-function parseSection(lexer: Lexer): { section: SectionSpec; spec: string } {
+export function parseSection(lexer: Lexer): { section: SectionSpec; spec: string } {
   if (lexer.peek() === ']') return { section: { kind: 'all', part: [] }, spec: '' };
   const { numbers: part, isOpen } = lexer.isAtSet ? parsePart(lexer) : { numbers: [], isOpen: true };
   const path = part.join('.');

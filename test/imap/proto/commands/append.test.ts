@@ -1,12 +1,22 @@
 import { expect, test } from 'vitest';
 import { SyntaxFault } from '../../../../src/imap/proto/codes.ts';
-import { parseAppendEnd, parseAppendNext, parseAppendStart } from '../../../../src/imap/proto/commands/append.ts';
+import {
+  parseAppendNext,
+  parseAppendStart,
+  type AppendStart,
+  type AppendWant,
+} from '../../../../src/imap/proto/commands/append.ts';
 import type { CommandText } from '../../../../src/imap/proto/lexer.ts';
 import { frame } from '../parse.ts';
 
-const none = { flags: [], internalDate: null, isUtf8: false };
+const none = { flags: [], internalDate: null };
 const text = (line: string): CommandText => ({ text: line, literals: [] });
 const context = { utf8: false };
+const begin = (item: object = {}): object => ({ kind: 'begin', item: { ...none, ...item } });
+const start = (line: string): AppendStart => {
+  const { name, args } = frame(line);
+  return parseAppendStart({ name, args, isWhole: false }, context);
+};
 
 test.for([
   ['APPEND saved-messages {5}', 'saved-messages', {}],
@@ -28,9 +38,8 @@ test.for([
     'x',
     { internalDate: { atMs: Date.parse('0050-02-07T00:00:00Z'), zoneMinutes: 0 } },
   ],
-  ['APPEND x UTF8 (~{5+}', 'x', { isUtf8: true }],
 ] as const)('%s', ([line, folder, expected]) => {
-  expect(parseAppendStart(frame(line).args, context)).toEqual({ folder, first: { ...none, ...expected } });
+  expect(start(line)).toEqual({ folder, replaced: null, piece: { steps: [begin(expected)], wants: 'message' } });
 });
 
 test.for([
@@ -47,28 +56,60 @@ test.for([
   'APPEND &AGE- {5}',
   'APPEND x(\\Seen) {5}',
 ])('%s is refused', (line) => {
-  expect(() => parseAppendStart(frame(line).args, context)).toThrow(SyntaxFault);
+  expect(() => start(line)).toThrow(SyntaxFault);
 });
 
 test('I7 the number of flags is limited', () => {
   const flags = Array.from({ length: 257 }, (_, at) => `k${String(at)}`).join(' ');
-  expect(() => parseAppendStart(text(` x (${flags}) `), context)).toThrow('too long');
+  expect(() => parseAppendStart({ name: 'APPEND', args: text(` x (${flags}) `), isWhole: false }, context)).toThrow(
+    'too long',
+  );
 });
 
-test('what follows a literal: another message (RFC 3502) or the end', () => {
-  expect(parseAppendNext(text(' (\\Seen) '), none)).toEqual({ ...none, flags: ['\\Seen'] });
-  expect(parseAppendNext(text(') UTF8 ('), { ...none, isUtf8: true })).toEqual({ ...none, isUtf8: true });
-  expect(() => parseAppendNext(text('(\\Seen) '), none)).toThrow(SyntaxFault);
-  parseAppendEnd(text(''), none);
-  parseAppendEnd(text(' '), none);
-  parseAppendEnd(text(')'), { ...none, isUtf8: true });
-  expect(() => {
-    parseAppendEnd(text(')'), none);
-  }).toThrow(SyntaxFault);
-  expect(() => {
-    parseAppendEnd(text(''), { ...none, isUtf8: true });
-  }).toThrow(SyntaxFault);
-  expect(() => {
-    parseAppendEnd(text(' x'), none);
-  }).toThrow(SyntaxFault);
+test.for<[string, AppendWant, boolean, unknown]>([
+  [' (\\Seen) ', 'message', false, { steps: [begin({ flags: ['\\Seen'] })], wants: 'message' }],
+  [') UTF8 (', 'utf8-message', false, { steps: [begin()], wants: 'utf8-message' }],
+  ['', 'message', true, { steps: [], wants: 'end' }],
+  [')', 'utf8-message', true, { steps: [], wants: 'end' }],
+  [' URL "/a/;UID=1" TEXT ', 'text', false, { steps: [{ kind: 'url', url: '/a/;UID=1' }], wants: 'text' }],
+  [' URL ', 'url', false, { steps: [], wants: 'url' }],
+  [')', 'text', true, { steps: [{ kind: 'finish' }], wants: 'end' }],
+  [
+    ' CATENATE (URL "u")',
+    'message',
+    true,
+    { steps: [begin(), { kind: 'url', url: 'u' }, { kind: 'finish' }], wants: 'end' },
+  ],
+  [') CATENATE (TEXT ', 'url', false, { steps: [{ kind: 'finish' }, begin()], wants: 'text' }],
+])('after a literal %j (%s)', ([piece, after, isWhole, expected]) => {
+  expect(parseAppendNext(text(piece), { after, isWhole })).toEqual(expected);
+});
+
+test.for<[string, AppendWant, boolean]>([
+  ['', 'utf8-message', true],
+  [') x', 'utf8-message', true],
+  [' x', 'message', true],
+  ['', 'message', false],
+  ['', 'text', true],
+  [' TEXT "x")', 'text', true],
+  [' URL)', 'text', true],
+  [' NOSUCH "x")', 'text', true],
+  ['URL "u")', 'text', true],
+  [' CATENATE ()', 'message', true],
+  [' CATENATE (URL "u"', 'message', true],
+])('after a literal %j (%s) is refused', ([piece, after, isWhole]) => {
+  expect(() => parseAppendNext(text(piece), { after, isWhole })).toThrow(SyntaxFault);
+});
+
+/** RFC 8508 §3.2, §3.3. */
+test('REPLACE names a message first', () => {
+  const piece = { steps: [begin()], wants: 'message' };
+  expect(start('REPLACE 4 Drafts {5}')).toEqual({ folder: 'Drafts', replaced: { byUid: false, number: 4 }, piece });
+  expect(start('UID replace * {6+}\r\nDrafts {5}')).toEqual({
+    folder: 'Drafts',
+    replaced: { byUid: true, number: null },
+    piece,
+  });
+  for (const line of ['REPLACE 0 x {5}', 'REPLACE 1:2 x {5}', 'REPLACE x {5}'])
+    expect(() => start(line)).toThrow(SyntaxFault);
 });
