@@ -11,6 +11,7 @@
  * Called by worker.ts.
  */
 import { createHash, sign, type KeyObject } from 'node:crypto';
+import { normalizeDomain } from '../accounts/domain-name.ts';
 import { parseAddressList } from '../mime/addresses.ts';
 import { binaryString, fieldValue, parseHeaderFields, type HeaderField } from '../mime/headers.ts';
 
@@ -38,7 +39,7 @@ export async function signatureFields(
 ): Promise<Buffer> {
   const digested = await digest(message);
   const domain = digested && authorDomain(digested.header);
-  if (!digested || domain === null || domain === '') return Buffer.alloc(0);
+  if (!digested || domain === null) return Buffer.alloc(0);
   const keys = await signingKeys(domain, signal);
   const timestampS = Math.floor(nowMs() / 1000);
   const fields = keys.map((key) => signatureField({ domain, key, timestampS, ...digested }));
@@ -99,11 +100,11 @@ class BodyHash {
   }
 }
 
-/** The domain of the first author. RFC 5322 §3.6.2. */
+/** The domain of the first author, in A-labels, as `d=` has it. RFC 5322 §3.6.2. */
 function authorDomain(header: string): string | null {
   const from = parseHeaderFields(header).find(({ name }) => name === 'from');
   const [author] = from ? parseAddressList(fieldValue(header, from), 1) : [];
-  return author?.host?.toLowerCase() ?? null;
+  return author?.host ? normalizeDomain(Buffer.from(author.host, 'latin1').toString()) : null;
 }
 
 type Signature = Digested & Readonly<{ domain: string; key: SigningKey; timestampS: number }>;

@@ -116,3 +116,13 @@ test('SG3 mail of other domains, without an author or with an endless header, is
   expect(await signed('Subject: x\r\n\r\nx')).toBe('');
   expect(await signed(`From: a@example.org\r\nX: ${'x'.repeat(300_000)}\r\n\r\n`)).toBe('');
 });
+
+test('an internationalised domain signs under its A-labels', async () => {
+  const bytes = Buffer.from('From: Anna <anna@bücher.example>\r\n\r\nhi\r\n');
+  const pieces = async function* () {
+    yield await Promise.resolve(bytes);
+  };
+  const signingKeys = (domain: string) => Promise.resolve(domain === 'xn--bcher-kva.example' ? KEYS : []);
+  const fields = await signatureFields({ signingKeys, nowMs: () => 0 }, pieces());
+  expect(fields.toString().match(/d=xn--bcher-kva\.example;/g)).toHaveLength(2);
+});
