@@ -30,8 +30,6 @@ import { Database } from './db/database.ts';
 import { lockDirectory } from './db/lock.ts';
 import { syncFolder } from './db/sync-folder.ts';
 import { Delivery } from './delivery/deliver.ts';
-import { systemNameServers } from './dns/servers.ts';
-import { StubResolver } from './dns/stub-resolver.ts';
 import { Collection } from './gateway/collection.ts';
 import { createImapServer } from './imap/server.ts';
 import { Adoption } from './jobs/adoption.ts';
@@ -57,6 +55,8 @@ import type { Logger } from './observe/logger.ts';
 import {
   EXIT_STORAGE_FAILED,
   firstPorts,
+  openChecks,
+  openResolver,
   readTls,
   serveUntilStopped,
   type Observers,
@@ -145,10 +145,12 @@ async function startServer(config: Config, running: AsyncDisposableStack, observ
   }
   await accounts.organizations.certifyUnfinished(certify);
   const { hostname } = config.server;
+  const checks = await openChecks(config, resolver);
   const delivery = new Delivery({
     addresses: accounts.addresses,
     mailboxes,
     waiting: waitingMailboxes,
+    checks,
     adoptSoon,
     hostname,
     nowMs: Date.now,
@@ -549,11 +551,6 @@ const setUpLogger: Logger = {
   error: (message) => void process.stderr.write(`sealpost: ${message}\n`),
   child: () => setUpLogger,
 };
-
-function openResolver({ dns }: Config): StubResolver {
-  const servers = dns.servers.length > 0 ? dns.servers : systemNameServers();
-  return new StubResolver({ ...dns, servers }, () => performance.now());
-}
 
 type KeyDeps = Readonly<{ db: Database; audit: AuditLog; providers: readonly KeyProvider[] }>;
 

@@ -23,7 +23,16 @@ import { CollectionServer } from './gateway/collection-server.ts';
 import { Roster } from './gateway/roster.ts';
 import { makeTicket, readTicket } from './gateway/ticket.ts';
 import { Mailboxes } from './mailbox/mailboxes.ts';
-import { firstPorts, readTls, serveUntilStopped, type Observers, type Ports, type ServeOptions } from './serving.ts';
+import {
+  firstPorts,
+  openChecks,
+  openResolver,
+  readTls,
+  serveUntilStopped,
+  type Observers,
+  type Ports,
+  type ServeOptions,
+} from './serving.ts';
 import { createSmtpListeners } from './smtp/listener.ts';
 
 const MIGRATIONS = join(import.meta.dirname, '../migrations/gateway');
@@ -97,6 +106,7 @@ async function startGateway(config: Config, running: AsyncDisposableStack, obser
       },
     },
     waiting,
+    checks: await openChecks(config, running.use(openResolver(config))),
     adoptSoon: () => undefined, // the main server comes for it
     hostname: config.server.hostname,
     nowMs: Date.now,

@@ -8,9 +8,13 @@
  * Called by app.ts and gateway-app.ts.
  */
 import { createPrivateKey, X509Certificate } from 'node:crypto';
-import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { ServerError } from './base/errors.ts';
 import type { Config } from './config/schema.ts';
+import { IncomingChecks } from './delivery/checks/incoming.ts';
+import { systemNameServers } from './dns/servers.ts';
+import { StubResolver } from './dns/stub-resolver.ts';
 import { createLogger, type Logger } from './observe/logger.ts';
 
 export const EXIT_STORAGE_FAILED = 70; // EX_SOFTWARE of sysexits.h
@@ -117,4 +121,25 @@ function stopSignal(logger: Logger): Promise<void> {
   process.on('SIGTERM', onSignal);
   process.on('SIGINT', onSignal);
   return stop.promise;
+}
+
+/** The resolver of the configuration. */
+export function openResolver({ dns }: Config): StubResolver {
+  const servers = dns.servers.length > 0 ? dns.servers : systemNameServers();
+  return new StubResolver({ ...dns, servers }, () => performance.now());
+}
+
+/** The checks of mail from other servers; ready when others can reach the MX listener. */
+export async function openChecks(
+  { mail, server, data, smtp }: Config,
+  resolver: StubResolver,
+): Promise<IncomingChecks> {
+  const folder = join(data.directory, 'incoming');
+  rmSync(folder, { recursive: true, force: true });
+  mkdirSync(folder, { mode: 0o700 });
+  const { hostname } = server;
+  const checks = new IncomingChecks({ config: mail, hostname, folder, resolver, nowMs: Date.now });
+  const isReachable = smtp.mx.listen.some(({ host }) => host !== '127.0.0.1' && host !== '::1' && host !== 'localhost');
+  if (isReachable) await checks.prepare();
+  return checks;
 }

@@ -190,6 +190,34 @@ function parseListenAddress(written: string, context: z.RefinementCtx): ListenAd
   return z.NEVER;
 }
 
+const MAX_NETWORKS_COUNT = 100;
+const NETWORK = /^(?<address>[0-9A-Fa-f:.]+)(?:\/(?<prefix>\d{1,3}))?$/;
+
+/** Networks of IP addresses. */
+export function networks({ fallback, help }: Readonly<{ fallback: readonly string[]; help: string }>) {
+  return z
+    .array(z.string().transform(parseNetwork))
+    .max(MAX_NETWORKS_COUNT)
+    .prefault([...fallback])
+    .register(optionInfo, {
+      kind: 'list',
+      help,
+      accepts: 'list of IP addresses, with or without `/prefix`',
+      fallback,
+      isSecret: false,
+    });
+}
+
+function parseNetwork(written: string, context: z.RefinementCtx): Readonly<{ address: string; prefixBits: number }> {
+  const parts = NETWORK.exec(written)?.groups;
+  const address = parts?.['address'] ?? '';
+  const widthBits = isIP(address) === 6 ? 128 : 32;
+  const prefixBits = Number(parts?.['prefix'] ?? widthBits);
+  if (isIP(address) !== 0 && prefixBits <= widthBits) return { address, prefixBits };
+  context.addIssue({ code: 'custom', message: 'expected an IP address or address/prefix' });
+  return z.NEVER;
+}
+
 function integerRange(min: number, max: number): string {
   return `${grouped(min)} to ${grouped(max)}`;
 }

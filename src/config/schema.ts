@@ -143,6 +143,29 @@ const smtp = z.strictObject({
     .prefault({}),
 });
 
+const mail = z.strictObject({
+  dmarc: option.choice(['enforce', 'quarantine', 'tag'], {
+    fallback: 'enforce',
+    help: 'What is done with mail that fails DMARC: what the policy of its domain asks for, or at most put into Junk, or only marked.',
+  }),
+  trustedPeers: option.networks({
+    fallback: ['127.0.0.0/8', '::1/128'],
+    help: 'Servers of your own that hand over mail of others on the MX listener: it is taken as it is, without any check.',
+  }),
+  timeLimitMs: option.integer({
+    fallback: 20_000,
+    min: 1000,
+    max: 5 * MINUTE_MS,
+    help: 'How long the end of a message is held for its checks. RFC 7208 §4.6.4 asks for at least 20 seconds.',
+  }),
+  maxHeldBytes: option.integer({
+    fallback: 64 * MIB,
+    min: MIB,
+    max: 16 * GIB,
+    help: 'Memory for all messages that are being checked; what does not fit is held in sealed files.',
+  }),
+});
+
 const imap = z.strictObject({
   listen: option.listen({ fallback: ['*:143'], help: 'IMAP with STARTTLS. Empty: off.' }),
   listenTls: option.listen({ fallback: ['*:993'], help: 'IMAP under TLS from the first byte. Empty: off.' }),
@@ -674,6 +697,7 @@ export const configSchema = z.strictObject({
   log: log.prefault({}),
   tls: tls.prefault({}),
   smtp: smtp.prefault({}),
+  mail: mail.prefault({}),
   imap: imap.prefault({}),
   dns: dns.prefault({}),
   keys: keys.prefault({}),

@@ -14,6 +14,8 @@
  *     operator has decided, and the sender shall know. For a mailbox of kind `pair` that is always so, and it is adopted
  *     at once: no key service is asked to deliver.
  * D7  Recipients elsewhere are for submission only (`outbound`), and share one copy, which goes into the queue.
+ * D8  A message that is checked (checks/) reaches no copy before the verdict is known. One that is refused leaves nothing;
+ *     one that is quarantined goes into the Junk folder.
  *
  * Called by smtp/ and outbound/. The mailbox key is asked for when a recipient is added: a mailbox whose key is refused is refused by
  * itself, before the message is sent, and does not hold up the others of the same transaction.
@@ -30,6 +32,7 @@ import type { Principal } from '../mailbox/model.ts';
 import type { ScannedMessage } from '../mime/body-structure.ts';
 import { happened } from '../observe/events.ts';
 import { MessageScanner } from '../mime/scan.ts';
+import type { IncomingChecks, IncomingMessage } from './checks/incoming.ts';
 import type { QueuedEnvelope, QueuedRecipient } from '../queue/envelope.ts';
 import type { Queue } from '../queue/queue.ts';
 import { OutboundCopy } from './outbound-copy.ts';
@@ -38,7 +41,7 @@ import { HopCounter, receivedField, traceFields, type TracePeer, type TransferPr
 
 type Writer = Pick<MessageWriter, 'write' | 'finish' | 'discard'>;
 /** What delivery uses of an open mailbox. */
-type Inboxed = Pick<Mailbox, 'folder' | 'append' | 'keepWaiting' | 'adoptWaiting' | 'hasBody'> &
+type Inboxed = Pick<Mailbox, 'folder' | 'junkFolder' | 'append' | 'keepWaiting' | 'adoptWaiting' | 'hasBody'> &
   Readonly<{
     newMessage(options: NewMessageOptions, signal?: AbortSignal): Promise<Writer>;
     newWaitingMessage(options: NewMessageOptions, signal?: AbortSignal): Promise<Writer>;
@@ -51,6 +54,7 @@ type DeliveryDeps = RouteDeps &
       openWithoutKey(ref: MailboxRef, principal: Principal): Promise<Inboxed & Disposable>;
     }>;
     waiting: Pick<WaitingMailboxes, 'note'>;
+    checks: Pick<IncomingChecks, 'begin'>;
     /** Has what was kept in a mailbox adopted soon. */
     adoptSoon(ref: MailboxRef): void;
     nowMs(): number;
@@ -68,6 +72,8 @@ type Envelope = Readonly<{
   settle: 'together' | 'each';
   /** Whether a message that goes round in circles is refused (trace T3). */
   refusesLoops: boolean;
+  /** Whether its author is checked (D8). */
+  isChecked: boolean;
   principal: Principal;
   /** Names the copy of a mailbox for `isStored`; random without it. */
   bodyOf?: (mailbox: MailboxId) => BodyId;
@@ -79,9 +85,15 @@ type Outbound = Readonly<{
 }>;
 type Recipient = Readonly<{ address: string; ref: MailboxRef; keyKind: KeyKind }>;
 type Added = Readonly<{ kind: 'here'; recipient: Recipient } | { kind: 'elsewhere'; recipient: QueuedRecipient }>;
-/** Of one recipient, in the order they were added. `item`: in the queue. `looping`: trace T3. */
+/**
+ * Of one recipient, in the order they were added. `item`: in the queue. `looping`: trace T3. `refused`: by the verdict on
+ * the message (D8).
+ */
 export type RecipientOutcome = Readonly<
-  { kind: 'stored'; item?: MessageId } | { kind: 'looping' } | { kind: 'failed'; error: unknown }
+  | { kind: 'stored'; item?: MessageId }
+  | { kind: 'looping' }
+  | { kind: 'refused'; reason: 'dmarc' | 'header' }
+  | { kind: 'failed'; error: unknown }
 >;
 
 /** `handedOver`: the store owns what was prepared, whatever became of it. */
@@ -89,8 +101,8 @@ type Copy = {
   readonly recipient: Recipient;
   readonly mailbox: Inboxed & Disposable;
   readonly writer: Writer;
-  /** `inbox` is null for one that will wait (D6). */
-  staged: Readonly<{ prepared: PreparedMessage; inbox: FolderId | null }> | null;
+  /** `folder` is null for one that will wait (D6). */
+  staged: Readonly<{ prepared: PreparedMessage; folder: FolderId | null }> | null;
   waits: boolean;
   isHandedOver: boolean;
   outcome: RecipientOutcome | null;
@@ -132,6 +144,9 @@ export class DeliveryTransaction {
   #scanned: ScannedMessage | null = null;
   #state: 'open' | 'writing' | 'committing' | 'ended' = 'open';
   #lastWrite: Promise<void> = Promise.resolve();
+  /** While the message is held for its verdict (D8). */
+  #checked: IncomingMessage | null = null;
+  #isJunk = false;
 
   constructor(deps: DeliveryDeps, envelope: Envelope) {
     this.#deps = deps;
@@ -172,7 +187,7 @@ export class DeliveryTransaction {
   async write(chunk: Uint8Array): Promise<void> {
     this.#hops.push(chunk);
     if (this.#state === 'open') await this.#begin();
-    this.#lastWrite = this.#toAll(chunk);
+    this.#lastWrite = this.#checked ? this.#checked.write(chunk) : this.#toAll(chunk);
     await this.#lastWrite;
   }
 
@@ -182,8 +197,9 @@ export class DeliveryTransaction {
     this.#state = this.#state === 'ended' ? 'ended' : 'committing';
     const copies = [...this.#copies.values()];
     const all = [...copies, ...(this.#outbound ? [this.#outbound] : [])];
-    if (this.#envelope.refusesLoops && this.#hops.isLooping) for (const copy of all) copy.outcome = { kind: 'looping' };
-    await Promise.all([...copies.filter(isPending).map((copy) => stage(copy)), this.#outbound?.stage()]);
+    const refusal = await this.#refusal();
+    if (refusal) for (const copy of all) copy.outcome = refusal;
+    await Promise.all([...copies.filter(isPending).map((copy) => stage(copy, this.#isJunk)), this.#outbound?.stage()]);
     const failure = all.find((copy) => copy.outcome !== null)?.outcome;
     if (failure && this.#envelope.settle === 'together') for (const copy of all) copy.outcome ??= failure;
     await Promise.all([...copies.filter(isPending).map((copy) => this.#store(copy)), this.#storeOutbound()]);
@@ -223,12 +239,13 @@ export class DeliveryTransaction {
 
   async #store(copy: Copy): Promise<void> {
     if (!copy.staged) return;
-    const { prepared, inbox } = copy.staged;
+    const { prepared, folder } = copy.staged;
     copy.isHandedOver = true;
     try {
       const { ref, keyKind } = copy.recipient;
-      if (inbox === null) await this.#deps.waiting.note(ref, () => copy.mailbox.keepWaiting(prepared));
-      else await copy.mailbox.append({ folder: inbox, messages: [{ prepared, flags: [] }] });
+      const isJunk = this.#isJunk;
+      if (folder === null) await this.#deps.waiting.note(ref, () => copy.mailbox.keepWaiting(prepared, { isJunk }));
+      else await copy.mailbox.append({ folder, messages: [{ prepared, flags: [] }] });
       copy.outcome = { kind: 'stored' };
       if (keyKind === 'pair') this.#deps.adoptSoon(ref);
     } catch (error) {
@@ -241,14 +258,40 @@ export class DeliveryTransaction {
     if (outbound) await this.#outbound?.store({ ...outbound.envelope, sender });
   }
 
-  /** Writes the trace fields (D5): those of a mailbox, and those of a message that goes on. */
   async #begin(): Promise<void> {
     this.#state = 'writing';
+    const { peer, sender, isChecked } = this.#envelope;
+    if (isChecked) {
+      if (!peer) throw new TypeError('a message is checked by what its peer is');
+      this.#checked = this.#deps.checks.begin({ address: peer.address, helo: peer.helo, sender });
+    }
+    if (!this.#checked) await this.#writeTrace();
+  }
+
+  /** What refuses the whole message; otherwise a message that was held has come into the copies. */
+  async #refusal(): Promise<RecipientOutcome | null> {
+    if (this.#envelope.refusesLoops && this.#hops.isLooping) return { kind: 'looping' };
+    const checked = this.#checked;
+    if (!checked || this.#state === 'ended') return null;
+    try {
+      const verdict = await checked.end();
+      if (verdict.kind === 'refuse') return { kind: 'refused', reason: verdict.reason };
+      this.#isJunk = verdict.to === 'junk';
+      await this.#writeTrace(verdict.fields);
+      for await (const piece of checked.content()) await this.#toAll(piece);
+      return null;
+    } catch (error) {
+      return { kind: 'failed', error };
+    }
+  }
+
+  /** The trace fields (D5): those of a mailbox, and those of a message that goes on. */
+  async #writeTrace(results?: Buffer): Promise<void> {
     const { transaction, sender, protocol, peer } = this.#envelope;
     const [first, second] = this.#added;
     const recipient = first && !second ? first.recipient.address : null;
     const { hostname, nowMs } = this.#deps;
-    const trace = { transaction, hostname, protocol, sender, recipient, peer, receivedAtMs: nowMs() };
+    const trace = { transaction, hostname, protocol, sender, recipient, peer, receivedAtMs: nowMs(), results };
     await Promise.all([this.#toMailboxes(traceFields(trace)), this.#outbound?.write(receivedField(trace))]);
   }
 
@@ -286,7 +329,9 @@ export class DeliveryTransaction {
     this.#copies.clear();
     const outbound = this.#outbound;
     this.#outbound = null;
-    await this.#lastWrite; // a writer is not discarded under a write
+    await this.#lastWrite.catch(() => undefined); // a writer is not discarded under a write
+    await this.#checked?.discard();
+    this.#checked = null;
     await Promise.all([...copies.map((copy) => close(copy)), outbound?.close()]);
   }
 }
@@ -304,19 +349,20 @@ async function writeTo(copy: Copy, chunk: Uint8Array): Promise<void> {
 }
 
 /** Also makes sure, just before the append, that the key can be had, and that the INBOX is there; what waited goes first. */
-async function stage(copy: Copy): Promise<void> {
+async function stage(copy: Copy, isJunk: boolean): Promise<void> {
   try {
     const prepared = await copy.writer.finish();
-    copy.staged = { prepared, inbox: copy.waits ? null : await inboxOf(copy.mailbox) };
+    copy.staged = { prepared, folder: copy.waits ? null : await folderOf(copy.mailbox, isJunk) };
   } catch (error) {
     copy.outcome = { kind: 'failed', error };
   }
 }
 
 /** Null where the key has gone out of reach meanwhile (D6). */
-async function inboxOf(mailbox: Inboxed): Promise<FolderId | null> {
+async function folderOf(mailbox: Inboxed, isJunk: boolean): Promise<FolderId | null> {
   try {
     await mailbox.adoptWaiting();
+    if (isJunk) return (await mailbox.junkFolder()).id;
     const inbox = await mailbox.folder(INBOX);
     if (!inbox) throw new ServerError('not-found', { clientText: 'Mailbox not available', detail: 'no INBOX' });
     return inbox.id;

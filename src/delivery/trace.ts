@@ -29,6 +29,8 @@ type Trace = Readonly<{
   /** Null for one of our users, whose whereabouts are nobody's business. */
   peer: TracePeer | null;
   receivedAtMs: number;
+  /** The Authentication-Results field, with its line end. It stands above Received: RFC 8601 §5. */
+  results?: Buffer | undefined;
 }>;
 
 /** RFC 5321 §6.3 asks for at least 100 in general; mail systems that agree on 50 stop loops sooner. */
@@ -41,7 +43,8 @@ const CONTROL = /[\x00-\x1f\x7f-\x9f\u2028\u2029]/g;
 
 /** Return-Path and Received, each line ended by CRLF. RFC 5321 §4.4; the `tls` clause: RFC 8314 §4.3. */
 export function traceFields(trace: Trace): Buffer {
-  return Buffer.concat([Buffer.from(`Return-Path: <${withoutControls(trace.sender)}>\r\n`), receivedField(trace)]);
+  const returnPath = Buffer.from(`Return-Path: <${withoutControls(trace.sender)}>\r\n`);
+  return Buffer.concat([returnPath, trace.results ?? Buffer.alloc(0), receivedField(trace)]);
 }
 
 /** Received alone, for what goes on to another host: Return-Path is the last one's to write. */

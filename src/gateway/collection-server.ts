@@ -143,8 +143,9 @@ export class CollectionServer {
       mailbox?.[Symbol.dispose]();
       return status(204);
     }
-    const { message, epoch, body, sizeBytes, savedAtMs, sealedKey, commitment, sealedSummary } = handed;
-    const row = { id: waiting.id, message, epoch, body, sizeBytes, savedAtMs, sealedKey, commitment, sealedSummary };
+    const { message, epoch, body, sizeBytes, savedAtMs, isJunk, sealedKey, commitment, sealedSummary } = handed;
+    const about = { id: waiting.id, message, epoch, body, sizeBytes, savedAtMs, isJunk };
+    const row = { ...about, sealedKey, commitment, sealedSummary };
     return async (response) => {
       using open = mailbox;
       response.writeHead(200, { 'content-type': 'application/octet-stream' });

@@ -115,6 +115,7 @@ export function heldMessage(text: string): HeldMessage {
     body: bodyId(textOf(value, 'body')),
     sizeBytes: numberOf(value, 'sizeBytes'),
     savedAtMs: numberOf(value, 'savedAtMs'),
+    isJunk: flagOf(value, 'isJunk'),
     sealedKey: bytesOf(value, 'sealedKey'),
     commitment: bytesOf(value, 'commitment'),
     sealedSummary: bytesOf(value, 'sealedSummary'),

@@ -22,6 +22,7 @@ import type { Folder, FolderStatus, SpecialUse } from './model.ts';
 import { withKeys, type KeyRing, type MailboxSession } from './session.ts';
 
 export const INBOX = 'INBOX';
+const JUNK = 'Junk';
 const DEFAULT_FOLDERS: readonly (readonly [string, SpecialUse | null])[] = [
   [INBOX, null],
   ['Drafts', 'Drafts'],
@@ -93,6 +94,14 @@ export async function createFolder(
     if (!row) throw alreadyExists();
     return toFolder(row, name);
   });
+}
+
+/** The folder for junk, made when there is none. Throws ServerError 'limit-exceeded', 'key-*'. RFC 6154 §2. */
+export async function junkFolder(session: MailboxSession, signal?: AbortSignal): Promise<Folder> {
+  const marked = (await session.store.folders.list()).some((row) => row.specialUse === JUNK);
+  const found = marked ? (await listFolders(session, signal)).find(({ specialUse }) => specialUse === JUNK) : null;
+  const named = found ?? (await findFolder(session, JUNK, signal));
+  return named ?? (await createFolder(session, { name: JUNK, specialUse: JUNK }, signal));
 }
 
 /** Removes a folder and its messages; folders below it stay. Throws ServerError 'not-found', 'not-allowed', 'key-*'. */

@@ -24,6 +24,7 @@ import {
   deleteFolder,
   findFolder,
   folderStatus,
+  junkFolder,
   listFolders,
   listSubscriptions,
   renameFolder,
@@ -90,6 +91,10 @@ export class Mailbox implements Disposable {
 
   createFolder(wanted: Readonly<{ name: string; specialUse?: SpecialUse }>, signal?: AbortSignal): Promise<Folder> {
     return createFolder(this.#session, wanted, signal);
+  }
+
+  junkFolder(signal?: AbortSignal): Promise<Folder> {
+    return junkFolder(this.#session, signal);
   }
 
   deleteFolder(name: string, signal?: AbortSignal): Promise<void> {
@@ -185,8 +190,8 @@ export class Mailbox implements Disposable {
     return newWaitingMessage(this.#session, options, signal);
   }
 
-  keepWaiting(prepared: PreparedMessage): Promise<void> {
-    return keepWaiting(this.#session, prepared);
+  keepWaiting(prepared: PreparedMessage, options: Readonly<{ isJunk: boolean }>): Promise<void> {
+    return keepWaiting(this.#session, prepared, options);
   }
 
   /** What the mailbox may hold, at the moment; null: without a limit. */

@@ -1,5 +1,5 @@
 /**
- * Mail for a mailbox whose key cannot be had: kept sealed, and put into the INBOX when the key is back.
+ * Mail for a mailbox whose key cannot be had: kept sealed, and put into the INBOX, or the Junk folder, when the key is back.
  *
  * WM1  What is kept is whole and durable: `keepWaiting` resolves when it is on disk. It is sealed like all mail, and its
  *      message key to the public half of the mailbox key's pair (crypto/key-pair.ts).
@@ -9,13 +9,13 @@
  * Called by delivery/ and jobs/, and by rotate.ts before it takes an epoch away.
  */
 import { ServerError } from '../base/errors.ts';
-import { messageId, randomHexId, type Epoch } from '../base/ids.ts';
+import { messageId, randomHexId, type Epoch, type FolderId } from '../base/ids.ts';
 import { KeyPairOpener, sealMessageKey } from '../crypto/key-pair.ts';
 import { wrapMessageKey } from '../crypto/record.ts';
 import type { AdoptedRow } from '../store/messages.ts';
 import type { WaitingMessage } from '../store/waiting.ts';
 import { MessageWriter, type NewMessageOptions, type PreparedMessage } from './append.ts';
-import { INBOX, findFolder } from './folders.ts';
+import { INBOX, findFolder, junkFolder } from './folders.ts';
 import { anew, keyUse, withKeys, type KeyRing, type MailboxSession } from './session.ts';
 
 /** A message on its way in, begun without the mailbox key. Throws ServerError 'key-*', 'limit-exceeded', 'storage-full'. */
@@ -32,7 +32,11 @@ export async function newWaitingMessage(
 }
 
 /** Keeps a prepared message (WM1); on failure it is discarded. Throws ServerError 'key-*', 'limit-exceeded', 'storage-*'. */
-export async function keepWaiting(session: MailboxSession, prepared: PreparedMessage): Promise<void> {
+export async function keepWaiting(
+  session: MailboxSession,
+  prepared: PreparedMessage,
+  { isJunk }: Readonly<{ isJunk: boolean }>,
+): Promise<void> {
   const { staged, commitment, sizeBytes, messageKey } = prepared;
   try {
     checkRoom(session);
@@ -41,7 +45,7 @@ export async function keepWaiting(session: MailboxSession, prepared: PreparedMes
       const { epoch, key } = await publicKey(session);
       const context = { kind: 'message-key', ...session.ref, epoch, message, body: staged.body, commitment } as const;
       const sealedKey = await sealMessageKey(key, context, messageKey, sizeBytes);
-      await session.store.waiting.insert({ ...prepared, message, epoch, sealedKey }, session.quota());
+      await session.store.waiting.insert({ ...prepared, message, epoch, sealedKey, isJunk }, session.quota());
     });
     messageKey[Symbol.dispose]();
   } catch (error) {
@@ -52,7 +56,7 @@ export async function keepWaiting(session: MailboxSession, prepared: PreparedMes
 }
 
 /**
- * Puts what waits into the INBOX (WM2). `leftCount`: messages that do not open (WM3).
+ * Puts what waits into its folder (WM2). `leftCount`: messages that do not open (WM3).
  * Throws ServerError 'key-*', 'storage-*'.
  */
 export async function adoptWaiting(
@@ -76,13 +80,29 @@ async function adoptBatch(
   rows: readonly WaitingMessage[],
   signal?: AbortSignal,
 ): Promise<number> {
-  const inbox = await findFolder(session, INBOX, signal);
-  if (!inbox) throw new ServerError('not-found', { clientText: 'Mailbox not available', detail: 'no INBOX' });
+  const junk = rows.filter(({ isJunk }) => isJunk);
+  const other = rows.filter(({ isJunk }) => !isJunk);
+  let adoptedCount = 0;
+  if (other.length > 0) {
+    const inbox = await findFolder(session, INBOX, signal);
+    if (!inbox) throw new ServerError('not-found', { clientText: 'Mailbox not available', detail: 'no INBOX' });
+    adoptedCount += await adoptInto(session, inbox.id, other, signal);
+  }
+  if (junk.length > 0) adoptedCount += await adoptInto(session, (await junkFolder(session, signal)).id, junk, signal);
+  return adoptedCount;
+}
+
+function adoptInto(
+  session: MailboxSession,
+  folder: FolderId,
+  rows: readonly WaitingMessage[],
+  signal?: AbortSignal,
+): Promise<number> {
   return withKeys(session, { purpose: 'adopt', signal }, async (ring) => {
     const adopted = await wrapped(session, rows, ring);
     if (adopted.length === 0) return 0;
-    const state = await session.store.messages.adopt(inbox.id, adopted);
-    if (state) session.notifier.notify({ folder: inbox.id, highestModSeq: state.highestModSeq });
+    const state = await session.store.messages.adopt(folder, adopted);
+    if (state) session.notifier.notify({ folder, highestModSeq: state.highestModSeq });
     return state ? adopted.length : 0;
   });
 }

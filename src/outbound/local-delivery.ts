@@ -38,6 +38,7 @@ export async function deliverLocally(
     peer: { address: '127.0.0.1', helo: hostname, tlsCipher: null },
     settle: 'each',
     refusesLoops: true,
+    isChecked: false, // our own users and reports
     principal: PRINCIPAL,
     bodyOf,
   });
@@ -47,7 +48,7 @@ export async function deliverLocally(
     const [outcome] = await transaction.commit();
     if (outcome?.kind === 'stored') return stored();
     if (outcome?.kind === 'looping') return failed('5.4.6', 'Too many hops');
-    return notStored(outcome?.error);
+    return notStored(outcome?.kind === 'failed' ? outcome.error : null);
   } finally {
     await transaction.discard();
   }

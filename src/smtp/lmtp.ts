@@ -3,7 +3,7 @@
  *
  * L1  After the data each accepted RCPT gets its own reply, in order, also when two reach one mailbox. RFC 2033 §4.2.
  * L2  The peer is trusted to be an MTA of the operator: no early-talker wait, no limit on errors, and it is the one
- *     that counts hops: from here a message goes no further. It may still deliver only to our own mailboxes.
+ *     that counts hops and checks authors: from here a message goes no further. It may still deliver only to our own mailboxes.
  *
  * Called by listener.ts.
  */
@@ -15,6 +15,7 @@ export const LMTP_POLICY: ListenerPolicy = {
   submission: null,
   settle: 'each',
   refusesLoops: false,
+  checksMail: false,
   earlyTalkerWaitMs: 0,
   maxErrorsCount: Number.POSITIVE_INFINITY,
   maxConnectionsPerAddressCount: Number.POSITIVE_INFINITY,

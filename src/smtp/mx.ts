@@ -5,6 +5,8 @@
  * M2  Unknown recipients are refused at RCPT, so that nothing needs to be bounced later.
  * M3  One reply speaks for all recipients: 250 only if all have it (delivery D2), else the worst news for none.
  *
+ * M4  Who a message claims to be from is checked before it is stored (delivery/checks/).
+ *
  * Called by listener.ts.
  */
 import type { RecipientOutcome } from '../delivery/deliver.ts';
@@ -22,6 +24,7 @@ export function mxPolicy(options: Readonly<{ maxRecipientsCount: number }>): Lis
     submission: null,
     settle: 'together',
     refusesLoops: true,
+    checksMail: true,
     earlyTalkerWaitMs: EARLY_TALKER_WAIT_MS,
     maxErrorsCount: Math.max(MIN_ERRORS_COUNT, options.maxRecipientsCount),
     maxConnectionsPerAddressCount: CONNECTIONS_PER_ADDRESS_COUNT,

@@ -11,6 +11,8 @@ export type ListenerPolicy = Readonly<{
   settle: 'together' | 'each';
   /** Whether a message with too many hops is refused (RFC 5321 §6.3). */
   refusesLoops: boolean;
+  /** Whether the author of a message is checked: SPF, DKIM, DMARC. */
+  checksMail: boolean;
   /** Who speaks within this time after connecting did not wait for the greeting. 0: not looked at. */
   earlyTalkerWaitMs: number;
   /** Permanent errors after which the connection is closed: it tries addresses, or is no mail client. */

@@ -39,7 +39,6 @@ export const REPLIES = {
   authorNotOwned: reply(550, '5.7.1', 'The From or Sender address in the message does not belong to your account'),
   noAuthor: reply(550, '5.7.1', 'The message needs one From field with readable addresses'),
   needsSender: reply(550, '5.7.1', 'Only reports and automatic answers may have an empty sender'),
-  headerTooLarge: reply(552, '5.3.4', 'Message header too large'),
   tooManyMessages: reply(450, '4.7.1', 'You have sent too many messages within an hour, try again later'),
   tooManyRecipientsPerHour: reply(452, '4.7.1', 'You have had too many recipients within an hour, try again later'),
   addressLiteral: reply(550, '5.1.2', 'Mail cannot be sent to address literals'),
@@ -79,6 +78,8 @@ export const REPLIES = {
   bareNewlines: reply(550, '5.6.11', 'Message contains bare CR or LF'), // not registered; what Exchange Online says
   tooLarge: reply(552, '5.3.4', 'Message too large'), // RFC 1870 §6
   looping: reply(554, '5.4.6', 'Too many hops'),
+  notAuthentic: reply(550, '5.7.26', 'Message fails DMARC, and its domain asks for refusal'), // RFC 7372 §3.4
+  headerTooLarge: reply(552, '5.3.4', 'Message header too large'),
 } as const satisfies Record<string, Reply>;
 
 const BY_ERROR: Readonly<Record<ErrorCode, Reply>> = {
@@ -114,6 +115,8 @@ export function replyToOutcome(outcome: RecipientOutcome, transaction: string): 
       return reply(250, '2.0.0', `Stored as ${transaction}`);
     case 'looping':
       return REPLIES.looping;
+    case 'refused':
+      return outcome.reason === 'dmarc' ? REPLIES.notAuthentic : REPLIES.headerTooLarge;
     case 'failed':
       return replyToFailure(outcome.error);
   }

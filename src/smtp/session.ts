@@ -126,6 +126,7 @@ export class MailSession {
           login && submission ? { queue: submission.queue, organization: login.ref.organization, envelope } : undefined,
         settle: policy.settle,
         refusesLoops: policy.refusesLoops,
+        isChecked: policy.checksMail,
         principal: {
           protocol: submission ? 'submission' : policy.protocol,
           name: 'delivery',

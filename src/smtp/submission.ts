@@ -52,6 +52,7 @@ export function submissionPolicy(rules: SubmissionRules): ListenerPolicy {
     submission: rules,
     settle: 'together',
     refusesLoops: true,
+    checksMail: false,
     earlyTalkerWaitMs: 0,
     maxErrorsCount: ERRORS_COUNT,
     maxConnectionsPerAddressCount: CONNECTIONS_PER_ADDRESS_COUNT,

@@ -15,7 +15,8 @@ import { insertBody, type BodyStore, type NewBody } from './bodies.ts';
 import { currentEpoch, goOverTo, requireEpoch } from './epoch.ts';
 import { requireRoom, sizeOf, type Quota } from './quota.ts';
 
-type NewWaitingMessage = NewBody & Readonly<{ message: MessageId; epoch: Epoch; sealedKey: Uint8Array }>;
+type NewWaitingMessage = NewBody &
+  Readonly<{ message: MessageId; epoch: Epoch; sealedKey: Uint8Array; isJunk: boolean }>;
 /** As it is handed from a gateway to the main server. */
 export type HandedMessage = Readonly<{
   message: MessageId;
@@ -26,6 +27,7 @@ export type HandedMessage = Readonly<{
   commitment: Uint8Array;
   sealedSummary: Uint8Array;
   savedAtMs: number;
+  isJunk: boolean;
 }>;
 export type WaitingMessage = Readonly<{
   id: number;
@@ -37,6 +39,8 @@ export type WaitingMessage = Readonly<{
   commitment: Buffer;
   sizeBytes: number;
   savedAtMs: number;
+  /** Goes into the Junk folder instead of the INBOX. */
+  isJunk: boolean;
 }>;
 
 type WaitingRecord = Readonly<{
@@ -49,11 +53,12 @@ type WaitingRecord = Readonly<{
   commitment: Buffer;
   size_bytes: number;
   saved_at_ms: number;
+  is_junk: number;
 }>;
 
 const BATCH_COUNT = 100;
 const SELECT = `SELECT w.id, w.message, w.epoch, w.sealed_key, b.body, b.id AS body_row, b.commitment, b.size_bytes,
-  w.saved_at_ms FROM waiting_messages w JOIN bodies b ON b.id = w.body`;
+  w.saved_at_ms, w.is_junk FROM waiting_messages w JOIN bodies b ON b.id = w.body`;
 
 export class WaitingStore {
   readonly #database: Database;
@@ -126,10 +131,10 @@ export class WaitingStore {
 
   #insert(row: NewWaitingMessage, savedAtMs: number): void {
     const bodyRow = insertBody(this.#database, row);
-    const columns = 'body, saved_at_ms, message, epoch, sealed_key';
+    const columns = 'body, saved_at_ms, message, epoch, sealed_key, is_junk';
     this.#database
-      .prepare(`INSERT INTO waiting_messages (${columns}) VALUES (?, ?, ?, ?, ?)`)
-      .run(bodyRow, savedAtMs, Buffer.from(row.message, 'hex'), row.epoch, row.sealedKey);
+      .prepare(`INSERT INTO waiting_messages (${columns}) VALUES (?, ?, ?, ?, ?, ?)`)
+      .run(bodyRow, savedAtMs, Buffer.from(row.message, 'hex'), row.epoch, row.sealedKey, Number(row.isJunk));
   }
 
   count(): number {
@@ -168,5 +173,6 @@ function messageOf(record: WaitingRecord): WaitingMessage {
     commitment: record.commitment,
     sizeBytes: record.size_bytes,
     savedAtMs: record.saved_at_ms,
+    isJunk: record.is_junk !== 0,
   };
 }

@@ -10,6 +10,7 @@ const ENVELOPE = {
   principal: { protocol: 'smtp' },
   settle: 'together',
   refusesLoops: true,
+  isChecked: false,
 } as const;
 const BODY = Buffer.from('Subject: hi\r\n\r\nx\r\n');
 

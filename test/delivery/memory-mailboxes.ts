@@ -1,5 +1,5 @@
 /** Mailboxes in memory behind the types that delivery uses, with faults to order and a ledger of what happened. */
-import { folderId, mailboxId, modSeq, organizationId, uid } from '../../src/base/ids.ts';
+import { folderId, mailboxId, modSeq, organizationId, uid, type FolderId } from '../../src/base/ids.ts';
 import { ServerError, type ErrorCode } from '../../src/base/errors.ts';
 import type { Resolution } from '../../src/accounts/addresses.ts';
 import { Delivery } from '../../src/delivery/deliver.ts';
@@ -9,6 +9,7 @@ import type { PreparedMessage } from '../../src/mailbox/append.ts';
 export type Step =
   'open' | 'newMessage' | 'newWaitingMessage' | 'write' | 'finish' | 'folder' | 'append' | 'keepWaiting';
 
+const [INBOX_ID, JUNK_ID] = [folderId(1), folderId(2)];
 export const NOW_MS = Date.UTC(2026, 10, 23, 9, 5, 7);
 
 export function refOf(user: string): MailboxRef {
@@ -22,9 +23,9 @@ function userOf(ref: MailboxRef): string {
 
 export class MemoryMailboxes {
   /** What was appended, in order. */
-  readonly stored: { user: string; bytes: Buffer; subject: string | undefined }[] = [];
+  readonly stored: { user: string; folder: 'inbox' | 'junk'; bytes: Buffer; subject: string | undefined }[] = [];
   /** What was kept waiting, in order. */
-  readonly waiting: { user: string; bytes: Buffer }[] = [];
+  readonly waiting: { user: string; bytes: Buffer; isJunk: boolean }[] = [];
   readonly adoptedSoon: string[] = [];
   readonly faults = new Map<string, ErrorCode>();
   readonly gates = new Map<Step, Promise<unknown>>();
@@ -50,8 +51,9 @@ export class MemoryMailboxes {
       [Symbol.dispose]: () => void (this.openHandles -= 1),
       folder: async () => {
         await this.#step(user, 'folder');
-        return { id: folderId(1), name: 'INBOX', specialUse: null, uidValidity: 1 };
+        return { id: INBOX_ID, name: 'INBOX', specialUse: null, uidValidity: 1 };
       },
+      junkFolder: async () => ({ id: JUNK_ID, name: 'Junk', specialUse: 'Junk' as const, uidValidity: 1 }),
       newMessage: async (options: { scanned?: () => unknown }) => {
         await this.#step(user, 'newMessage');
         return begun(options);
@@ -62,13 +64,13 @@ export class MemoryMailboxes {
       },
       hasBody: () => false,
       adoptWaiting: async () => ({ adoptedCount: 0, leftCount: 0 }),
-      keepWaiting: async (prepared: PreparedMessage) => {
+      keepWaiting: async (prepared: PreparedMessage, { isJunk }: { isJunk: boolean }) => {
         const { bytes, end } = prepared as unknown as { bytes: Buffer; end(): void };
         end();
         await this.#step(user, 'keepWaiting');
-        this.waiting.push({ user, bytes });
+        this.waiting.push({ user, bytes, isJunk });
       },
-      append: async (target: { messages: readonly { prepared: PreparedMessage }[] }) => {
+      append: async (target: { folder: FolderId; messages: readonly { prepared: PreparedMessage }[] }) => {
         this.appendsStarted += 1;
         const uids = [];
         for (const { prepared } of target.messages) {
@@ -78,7 +80,8 @@ export class MemoryMailboxes {
           } finally {
             end();
           }
-          this.stored.push({ user, bytes, subject: /^Subject: (.*)\r$/m.exec(bytes.toString('latin1'))?.[1] });
+          const folder = target.folder === JUNK_ID ? 'junk' : 'inbox';
+          this.stored.push({ user, folder, bytes, subject: /^Subject: (.*)\r$/m.exec(bytes.toString('latin1'))?.[1] });
           uids.push(uid(this.stored.length));
         }
         return { uidValidity: 1, uids, highestModSeq: modSeq(1) };
@@ -133,10 +136,14 @@ export const memoryAddresses = {
   },
 };
 
-export function memoryDelivery() {
+/** For deliveries that check nothing. */
+export const NO_CHECKS = { begin: () => null };
+
+export function memoryDelivery(checks: ConstructorParameters<typeof Delivery>[0]['checks'] = NO_CHECKS) {
   const mailboxes = new MemoryMailboxes();
   const delivery = new Delivery({
     mailboxes,
+    checks,
     addresses: memoryAddresses,
     waiting: { note: (_ref, keep) => keep() },
     adoptSoon: ({ mailbox }) => void mailboxes.adoptedSoon.push(mailbox),

@@ -31,6 +31,7 @@ import { Sasl } from '../../src/sasl/mechanisms.ts';
 import { createSmtpListeners } from '../../src/smtp/listener.ts';
 import { CREDENTIALS, KmsServer, REGION, type KmsKey } from '../support/kms-server.ts';
 import { ImapClient, SmtpClient } from '../support/wire.ts';
+import { NO_CHECKS } from '../delivery/memory-mailboxes.ts';
 
 export const DOMAIN = 'key.test';
 const MINUTE_MS = 60_000;
@@ -139,6 +140,7 @@ export async function keyWorld(provider: 'local' | 'aws'): Promise<KeyWorld> {
     addresses: accounts.addresses,
     mailboxes,
     waiting: waitingMailboxes,
+    checks: NO_CHECKS,
     adoptSoon: (ref) => {
       adoption.adoptSoon(ref);
     },

@@ -102,6 +102,7 @@ test('HO2 a gateway overwrites nothing: a body that is in use, or has another si
     commitment: Buffer.alloc(32),
     sealedSummary: Buffer.alloc(40),
     savedAtMs: 0,
+    isJunk: false,
   };
   const bytes = async function* (count: number): AsyncGenerator<Uint8Array> {
     yield await Promise.resolve(Buffer.alloc(count));

@@ -64,6 +64,7 @@ test('a held message comes back as it was', () => {
     body: bodyId(id),
     sizeBytes: 5_000_000_000,
     savedAtMs: 1,
+    isJunk: true,
     sealedKey: Buffer.from([0, 255]),
     commitment: Buffer.alloc(32, 1),
     sealedSummary: Buffer.alloc(0),

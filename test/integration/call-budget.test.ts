@@ -17,6 +17,7 @@ import { Mailboxes } from '../../src/mailbox/mailboxes.ts';
 import { imapWorld } from '../protocol/imap-world.ts';
 import { CREDENTIALS, KmsServer, REGION } from '../support/kms-server.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
+import { NO_CHECKS } from '../delivery/memory-mailboxes.ts';
 
 const MINUTE_MS = 60_000;
 const MAILBOXES_COUNT = 10;
@@ -91,6 +92,7 @@ async function kmsWorld() {
       addresses,
       mailboxes,
       waiting,
+      checks: NO_CHECKS,
       adoptSoon: () => undefined,
       hostname: 'mx',
       nowMs: Date.now,
@@ -111,6 +113,7 @@ async function deliver(delivery: Delivery, user: number): Promise<MailboxRef> {
     principal: { protocol: 'smtp', name: 'delivery' },
     settle: 'together',
     refusesLoops: true,
+    isChecked: false,
   });
   await transaction.add({ address, ref: resolution.ref, keyKind: 'symmetric' });
   await transaction.write(Buffer.from('Subject: hi\r\n\r\nx\r\n'));

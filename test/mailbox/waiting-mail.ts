@@ -5,10 +5,10 @@ import { mail } from '../support/messages.ts';
 
 const PADDING = 'x'.repeat(997);
 
-export async function keep(mailbox: Mailbox, n: number, lines = 1): Promise<void> {
+export async function keep(mailbox: Mailbox, n: number, lines = 1, isJunk = false): Promise<void> {
   const writer = await mailbox.newWaitingMessage({ internalDate: { atMs: n, zoneMinutes: 0 } });
   await writer.write(mail({ Subject: `number ${String(n)}` }, `${PADDING}\r\n`.repeat(lines)));
-  await mailbox.keepWaiting(await writer.finish());
+  await mailbox.keepWaiting(await writer.finish(), { isJunk });
 }
 
 /** The numbers in a folder, by UID; each message is read whole. */

@@ -36,6 +36,21 @@ function back(world: MailboxWorld): void {
 }
 const inbox = async (mailbox: Mailbox): Promise<number[]> => numbersIn(mailbox, await folderIdOf(mailbox, 'INBOX'));
 
+test('WM2 what is meant for the Junk folder goes there, which is made if it is missing', async () => {
+  const { world, mailbox } = await started();
+  await mailbox.deleteFolder('Junk');
+  awayFor(world);
+  for (const n of [1, 2, 3, 4]) await keep(mailbox, n, 1, n % 2 === 0);
+  back(world);
+  expect(await mailbox.adoptWaiting()).toEqual({ adoptedCount: 4, leftCount: 0 });
+  expect(await inbox(mailbox)).toEqual([1, 3]);
+  const junk = await mailbox.folder('Junk');
+  expect(junk?.specialUse).toBe('Junk');
+  expect(await numbersIn(mailbox, await folderIdOf(mailbox, 'Junk'))).toEqual([2, 4]);
+  await mailbox.renameFolder({ from: 'Junk', to: 'Spam' });
+  expect((await mailbox.junkFolder()).name).toBe('Spam');
+});
+
 test('WM1 WM2 mail is kept while the key is away, and adopted once, in its order, with its flags and dates', async () => {
   const { world, mailbox } = await started();
   await appendTo(mailbox, await folderIdOf(mailbox, 'INBOX'), mail({ Subject: 'number 0' }, 'before'));

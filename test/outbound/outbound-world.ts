@@ -16,6 +16,7 @@ import type { RetrySchedule } from '../../src/queue/retry.ts';
 import { startDnsServer, type Zone } from '../support/dns-server.ts';
 import { ENVELOPE, queueWorld, recipientOf, type QueueWorld } from '../support/queue-world.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
+import { NO_CHECKS } from '../delivery/memory-mailboxes.ts';
 
 export type OutboundOptions = Readonly<{
   /** Where the remote servers listen. */
@@ -87,6 +88,7 @@ export async function outboundWorld(options: OutboundOptions) {
   const anna = await world.addMailbox();
   (await world.open(anna))[Symbol.dispose](); // its folders are made
   const delivery = new Delivery({
+    checks: NO_CHECKS,
     addresses: {
       localDomains: () => ['example.org'],
       resolveRecipient: async (address: string) => {

@@ -14,6 +14,7 @@ import { Sessions } from '../../src/outbound/sessions.ts';
 import { OutboundWorker } from '../../src/outbound/worker.ts';
 import { ENVELOPE, queueWorld, recipientOf } from '../support/queue-world.ts';
 import { messageOf } from './soak-messages.ts';
+import { NO_CHECKS } from '../delivery/memory-mailboxes.ts';
 
 const [directory = '', ...numbers] = process.argv.slice(2);
 const [first = 0, count = 0, seed = 0, dnsPort = 0, smtpPort = 0] = numbers.map(Number);
@@ -50,6 +51,7 @@ const sessions = new Sessions({
 });
 const sts = new StsPolicies({ resolver, fetchPolicy: () => Promise.reject(new Error('none')), nowMs: Date.now });
 const delivery = new Delivery({
+  checks: NO_CHECKS,
   addresses: {
     localDomains: () => ['example.org'],
     resolveRecipient: async (address: string) =>

@@ -7,6 +7,7 @@ import type { MailboxRef } from '../../src/keys/mailbox-keys.ts';
 import { type MailboxWorld, mailboxWorld } from '../support/mailbox-world.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 import { listenFor, MailClient, until, withoutTrace } from './mail-client.ts';
+import { NO_CHECKS } from '../delivery/memory-mailboxes.ts';
 
 const root = temporaryDirectory();
 let worldsCount = 0;
@@ -27,6 +28,7 @@ async function start(options: Readonly<{ hasDirectoryKey?: boolean }> = {}) {
     addresses: { resolveRecipient, localDomains: () => [] },
     mailboxes,
     waiting,
+    checks: NO_CHECKS,
     adoptSoon: () => undefined,
     hostname: 'mx',
     nowMs: Date.now,
