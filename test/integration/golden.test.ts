@@ -1,4 +1,4 @@
-import { cpSync, readdirSync } from 'node:fs';
+import { chmodSync, cpSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import SqliteDatabase from 'better-sqlite3';
 import { expect, test } from 'vitest';
@@ -22,6 +22,7 @@ test.for(versions)(
   async (version) => {
     const server = TestServer.prepare();
     cpSync(join(golden, version), server.data, { recursive: true });
+    chmodSync(join(server.data, 'keyring.json'), 0o600); // git keeps no such modes
     expect((await server.run(['init'])).code).toBe(0); // the certificate
     await server.serve();
     using one = await login(server, 'u1');
