@@ -225,6 +225,7 @@ async function startServer(config: Config, running: AsyncDisposableStack, observ
   const imapHealth = health.part('imap');
   const ports = firstPorts({ smtp: mx, ...otherPorts, ...(await imap.start()), ...(await openWeb()) });
   imapHealth.ok();
+  health.part('outbound').ok();
   if (config.outbound.enabled) outbound.start();
   else logger.warn('outgoing mail stays in the queue', { option: 'outbound.enabled' });
 
