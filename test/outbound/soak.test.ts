@@ -19,7 +19,7 @@ const numberOf = (name: string, fallback: number): number => Number(process.env[
 const MESSAGES = numberOf('QUEUE_SOAK_MESSAGES', 200);
 const KILLS = numberOf('QUEUE_SOAK_KILLS', 4);
 const SEED = numberOf('QUEUE_SOAK_SEED', 1);
-const TIMEOUT_MS = 120_000 + MESSAGES * 100;
+const TIMEOUT_MS = 120_000 + MESSAGES * 100 + KILLS * 30_000;
 /** Deliveries that may be on their way when the process is killed. */
 const UNDER_WAY_MAX_COUNT = 50;
 /** Messages that a child queues at one time. */
