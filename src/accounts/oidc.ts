@@ -112,10 +112,11 @@ export class OidcTokens {
   }
 }
 
+/** An `email` that nobody has verified is whatever the user typed in at the provider: it opens no mailbox. */
 function addressIn(payload: JWTPayload, claim: string): string | null {
   const value = payload[claim];
   if (typeof value !== 'string') return null;
-  return claim === 'email' && payload['email_verified'] === false ? null : value;
+  return claim === 'email' && payload['email_verified'] !== true ? null : value;
 }
 
 function isPrivateOnTheWay({ protocol, hostname }: URL): boolean {

@@ -571,7 +571,10 @@ const accounts = z.strictObject({
       ),
       addressClaim: option.text(
         { accepts: 'claim name', pattern: /^[\w:/.-]{1,256}$/ },
-        { fallback: 'email', help: 'The claim that holds an address of the mailbox.' },
+        {
+          fallback: 'email',
+          help: 'The claim that holds an address of the mailbox. `email` counts only where `email_verified` is true.',
+        },
       ),
       timeoutMs: option.integer({
         fallback: 5000,
