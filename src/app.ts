@@ -145,7 +145,7 @@ async function startServer(config: Config, running: AsyncDisposableStack, observ
   }
   await accounts.organizations.certifyUnfinished(certify);
   const { hostname } = config.server;
-  const checks = await openChecks(config, resolver);
+  const checks = await openChecks(config, { resolver, logger });
   const delivery = new Delivery({
     addresses: accounts.addresses,
     mailboxes,

@@ -106,7 +106,7 @@ async function startGateway(config: Config, running: AsyncDisposableStack, obser
       },
     },
     waiting,
-    checks: await openChecks(config, running.use(openResolver(config))),
+    checks: await openChecks(config, { resolver: running.use(openResolver(config)), logger }),
     adoptSoon: () => undefined, // the main server comes for it
     hostname: config.server.hostname,
     nowMs: Date.now,

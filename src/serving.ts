@@ -132,13 +132,13 @@ export function openResolver({ dns }: Config): StubResolver {
 /** The checks of mail from other servers; ready when others can reach the MX listener. */
 export async function openChecks(
   { mail, server, data, smtp }: Config,
-  resolver: StubResolver,
+  deps: Readonly<{ resolver: StubResolver; logger: Logger }>,
 ): Promise<IncomingChecks> {
   const folder = join(data.directory, 'incoming');
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder, { mode: 0o700 });
   const { hostname } = server;
-  const checks = new IncomingChecks({ config: mail, hostname, folder, resolver, nowMs: Date.now });
+  const checks = new IncomingChecks({ ...deps, config: mail, hostname, folder, nowMs: Date.now });
   const isReachable = smtp.mx.listen.some(({ host }) => host !== '127.0.0.1' && host !== '::1' && host !== 'localhost');
   if (isReachable) await checks.prepare();
   return checks;

@@ -65,6 +65,11 @@ type TextRule = Readonly<{ accepts: string; pattern: RegExp }>;
 const MAX_TEXT_LENGTH = 1024;
 
 const ANY_TEXT: TextRule = { accepts: 'text', pattern: /^[^\p{Cc}]+$/u };
+/** A socket file of this machine, or a host and a port. */
+export const SOCKET_ADDRESS: TextRule = {
+  accepts: 'absolute path of a socket, or host:port',
+  pattern: /^(?:\/[^\p{Cc}]+|(?:[A-Za-z0-9.-]+|\[[0-9a-fA-F:.]+\]):\d{1,5})$/u,
+};
 /** A path; load.ts makes it absolute. */
 export const PATH: TextRule = { accepts: 'path', pattern: /^[^\p{Cc}]+$/u };
 /** RFC 1123 letters, digits and hyphens; lower case, so that names compare by bytes. */
@@ -188,6 +193,17 @@ function parseListenAddress(written: string, context: z.RefinementCtx): ListenAd
   if (parts && port <= 65_535) return { host: parts['any'] ? undefined : (parts['ipv6'] ?? parts['name']), port };
   context.addIssue({ code: 'custom', message: 'expected host:port, [IPv6]:port or *:port' });
   return z.NEVER;
+}
+
+const MAX_HOSTNAMES_COUNT = 16;
+
+/** Domain names. */
+export function hostnames({ help }: Readonly<{ help: string }>) {
+  return z
+    .array(textSchema(HOSTNAME))
+    .max(MAX_HOSTNAMES_COUNT)
+    .prefault([])
+    .register(optionInfo, { kind: 'list', help, accepts: 'list of domain names', fallback: [], isSecret: false });
 }
 
 const MAX_NETWORKS_COUNT = 100;

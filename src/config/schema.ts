@@ -164,6 +164,47 @@ const mail = z.strictObject({
     max: 16 * GIB,
     help: 'Memory for all messages that are being checked; what does not fit is held in sealed files.',
   }),
+  dnsbl: z
+    .strictObject({
+      zones: option.hostnames({
+        help: 'DNS block lists: mail from a client address that one of them lists is refused. Mind their terms of use.',
+      }),
+    })
+    .prefault({}),
+  greylist: z
+    .strictObject({
+      delayMs: option.integer({
+        fallback: 0,
+        min: 0,
+        max: HOUR_MS,
+        help: 'A sender not seen before must come again after this time. 0: off.',
+      }),
+    })
+    .prefault({}),
+  clamd: z
+    .strictObject({
+      address: option.optionalText(option.SOCKET_ADDRESS, {
+        help: 'The virus scanner clamd; mail with a virus is refused. Absent: no scan.',
+      }),
+      timeLimitMs: option.integer({ fallback: 30_000, min: 100, max: 5 * MINUTE_MS, help: 'How long it may take.' }),
+      whenAway: option.choice(['defer', 'accept'], {
+        fallback: 'defer',
+        help: 'What is done with mail while it does not answer: the sender is to come again, or it is marked and delivered.',
+      }),
+    })
+    .prefault({}),
+  rspamd: z
+    .strictObject({
+      url: option.optionalText(option.HTTP_URL, {
+        help: 'The spam filter rspamd, its normal worker; what it says is done. Absent: no filter.',
+      }),
+      timeLimitMs: option.integer({ fallback: 10_000, min: 100, max: 5 * MINUTE_MS, help: 'How long it may take.' }),
+      whenAway: option.choice(['accept', 'defer'], {
+        fallback: 'accept',
+        help: 'What is done with mail while it does not answer: it is marked and delivered, or the sender is to come again.',
+      }),
+    })
+    .prefault({}),
 });
 
 const imap = z.strictObject({

@@ -32,7 +32,8 @@ import type { Principal } from '../mailbox/model.ts';
 import type { ScannedMessage } from '../mime/body-structure.ts';
 import { happened } from '../observe/events.ts';
 import { MessageScanner } from '../mime/scan.ts';
-import type { IncomingChecks, IncomingMessage } from './checks/incoming.ts';
+import type { IncomingChecks, IncomingMessage, RefusalReason } from './checks/incoming.ts';
+import type { OpenGate } from './checks/gate.ts';
 import type { QueuedEnvelope, QueuedRecipient } from '../queue/envelope.ts';
 import type { Queue } from '../queue/queue.ts';
 import { OutboundCopy } from './outbound-copy.ts';
@@ -54,7 +55,7 @@ type DeliveryDeps = RouteDeps &
       openWithoutKey(ref: MailboxRef, principal: Principal): Promise<Inboxed & Disposable>;
     }>;
     waiting: Pick<WaitingMailboxes, 'note'>;
-    checks: Pick<IncomingChecks, 'begin'>;
+    checks: Pick<IncomingChecks, 'begin' | 'gateFor'>;
     /** Has what was kept in a mailbox adopted soon. */
     adoptSoon(ref: MailboxRef): void;
     nowMs(): number;
@@ -92,7 +93,7 @@ type Added = Readonly<{ kind: 'here'; recipient: Recipient } | { kind: 'elsewher
 export type RecipientOutcome = Readonly<
   | { kind: 'stored'; item?: MessageId }
   | { kind: 'looping' }
-  | { kind: 'refused'; reason: 'dmarc' | 'header' }
+  | { kind: 'refused'; reason: RefusalReason }
   | { kind: 'failed'; error: unknown }
 >;
 
@@ -124,6 +125,11 @@ export class Delivery {
   async isStored(ref: MailboxRef, body: BodyId, principal: Principal): Promise<boolean> {
     using mailbox = await this.#deps.mailboxes.openWithoutKey(ref, principal);
     return mailbox.hasBody(body);
+  }
+
+  /** What is asked about a peer before its messages; null where nothing is. */
+  gateFor(address: string): OpenGate | null {
+    return this.#deps.checks.gateFor(address);
   }
 
   /** Starts a transaction without recipients. The caller ends it by `commit` or `discard`. */
@@ -274,7 +280,8 @@ export class DeliveryTransaction {
     const checked = this.#checked;
     if (!checked || this.#state === 'ended') return null;
     try {
-      const verdict = await checked.end();
+      const recipients = this.#added.map(({ recipient }) => recipient.address);
+      const verdict = await checked.end({ recipients, transaction: this.#envelope.transaction });
       if (verdict.kind === 'refuse') return { kind: 'refused', reason: verdict.reason };
       this.#isJunk = verdict.to === 'junk';
       await this.#writeTrace(verdict.fields);

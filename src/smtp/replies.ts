@@ -8,6 +8,8 @@
  * Called by session.ts and listener.ts.
  */
 import { type ErrorCode, ServerError } from '../base/errors.ts';
+import type { Admission } from '../delivery/checks/gate.ts';
+import type { RefusalReason } from '../delivery/checks/incoming.ts';
 import type { RecipientOutcome } from '../delivery/deliver.ts';
 
 /** `enhanced` is null where none may stand: greeting, EHLO, 354 (RFC 2034 §4). */
@@ -80,6 +82,10 @@ export const REPLIES = {
   looping: reply(554, '5.4.6', 'Too many hops'),
   notAuthentic: reply(550, '5.7.26', 'Message fails DMARC, and its domain asks for refusal'), // RFC 7372 §3.4
   headerTooLarge: reply(552, '5.3.4', 'Message header too large'),
+  virus: reply(554, '5.7.1', 'Message refused: it carries a virus'),
+  spam: reply(554, '5.7.1', 'Message refused as spam'),
+  greylisted: reply(450, '4.7.1', 'Not seen before, try again in some minutes'),
+  notNow: reply(451, '4.7.1', 'Message not accepted now, try again later'),
 } as const satisfies Record<string, Reply>;
 
 const BY_ERROR: Readonly<Record<ErrorCode, Reply>> = {
@@ -103,9 +109,23 @@ const BY_ERROR: Readonly<Record<ErrorCode, Reply>> = {
   'shutting-down': REPLIES.givenUp,
 };
 
+const BY_REFUSAL: Readonly<Record<RefusalReason, Reply>> = {
+  dmarc: REPLIES.notAuthentic,
+  header: REPLIES.headerTooLarge,
+  virus: REPLIES.virus,
+  spam: REPLIES.spam,
+  deferred: REPLIES.notNow,
+};
+
 /** The answer to a failure (A2). */
 export function replyToFailure(error: unknown): Reply {
   return error instanceof ServerError ? BY_ERROR[error.code] : REPLIES.temporaryFailure;
+}
+
+/** The answer to RCPT of a peer that is not admitted. The zone is of our configuration. RFC 5782 §2.1, RFC 6647 §2.1. */
+export function replyToPeer(admission: Exclude<Admission, { kind: 'admitted' }>): Reply {
+  if (admission.kind === 'greylisted') return REPLIES.greylisted;
+  return reply(550, '5.7.1', `Client address is listed by ${admission.zone}`);
 }
 
 /** The answer for one recipient after the data. `transaction` is ours, for both logs. */
@@ -116,7 +136,7 @@ export function replyToOutcome(outcome: RecipientOutcome, transaction: string): 
     case 'looping':
       return REPLIES.looping;
     case 'refused':
-      return outcome.reason === 'dmarc' ? REPLIES.notAuthentic : REPLIES.headerTooLarge;
+      return BY_REFUSAL[outcome.reason];
     case 'failed':
       return replyToFailure(outcome.error);
   }

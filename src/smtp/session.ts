@@ -15,11 +15,12 @@ import type { LoggedIn } from '../accounts/login-account.ts';
 import { ServerError } from '../base/errors.ts';
 import type { Delivery, DeliveryTransaction } from '../delivery/deliver.ts';
 import { randomHexId } from '../base/ids.ts';
+import type { OpenGate } from '../delivery/checks/gate.ts';
 import type { TracePeer, TransferProtocol } from '../delivery/trace.ts';
 import type { Logger } from '../observe/logger.ts';
 import { parseMail, parseRcpt } from './command.ts';
 import { type ListenerPolicy, OVERSIZE_SLACK_BYTES, RECIPIENT_COMMANDS_FACTOR } from './policy.ts';
-import { REPLIES, type Reply, replyToFailure } from './replies.ts';
+import { REPLIES, type Reply, replyToFailure, replyToPeer } from './replies.ts';
 import { checkHeader, HeaderCollector } from './submitted-header.ts';
 
 type SessionDeps = Readonly<{
@@ -39,6 +40,7 @@ type RcptCommand = Extract<ReturnType<typeof parseRcpt>, { kind: 'rcpt' }>;
 
 type Transaction = {
   readonly id: string;
+  readonly sender: string;
   readonly delivery: DeliveryTransaction;
   readonly isUtf8: boolean;
   readonly abort: AbortController;
@@ -63,6 +65,8 @@ export class MailSession {
   #transaction: Transaction | null = null;
   #transactionsCount = 0;
   #login: LoggedIn | null = null;
+  /** Undefined before the first message; null where nothing is asked about the peer. */
+  #gate: OpenGate | null | undefined;
 
   constructor(deps: SessionDeps) {
     this.#deps = deps;
@@ -115,8 +119,10 @@ export class MailSession {
     const submitter = login?.ref.mailbox ?? null;
     const envelope = { isUtf8, envelopeId, returnContent, requiresTls, submitter };
     const protocol = { protocol: policy.protocol, isTls, isExtended, isUtf8, isAuthenticated: login !== null };
+    if (policy.checksMail && this.#gate === undefined) this.#gate = this.#deps.delivery.gateFor(address);
     this.#transaction = {
       id,
+      sender: command.address,
       delivery: this.#deps.delivery.begin({
         transaction: id,
         sender: command.address,
@@ -191,6 +197,8 @@ export class MailSession {
       case 'suspended':
         return REPLIES.mailboxUnavailable;
       case 'mailbox': {
+        const admission = await this.#gate?.admit(transaction.sender, address);
+        if (admission && admission.kind !== 'admitted') return replyToPeer(admission);
         await transaction.delivery.add({ address, ref: answer.ref, keyKind: answer.keyKind }, signal);
         transaction.recipientsCount += 1;
         return REPLIES.recipientOk;

@@ -137,7 +137,7 @@ export const memoryAddresses = {
 };
 
 /** For deliveries that check nothing. */
-export const NO_CHECKS = { begin: () => null };
+export const NO_CHECKS = { begin: () => null, gateFor: () => null };
 
 export function memoryDelivery(checks: ConstructorParameters<typeof Delivery>[0]['checks'] = NO_CHECKS) {
   const mailboxes = new MemoryMailboxes();

@@ -72,7 +72,7 @@ export class HeldBody {
     await this.#file.write(piece);
   }
 
-  /** The body, piece by piece, once. */
+  /** The body, piece by piece; nothing is written after that. */
   async *read(): AsyncGenerator<Uint8Array> {
     if (this.#file) yield* this.#file.read();
     else yield* this.#pieces;
@@ -117,6 +117,7 @@ class SealedFile {
   readonly #sealer = new BodySealer(this.#key, this.#context);
   #plainSizeBytes = 0;
   #isStarted = false;
+  #sealed: Promise<void> | null = null;
 
   private constructor(handle: FileHandle) {
     this.#handle = handle;
@@ -139,7 +140,8 @@ class SealedFile {
   }
 
   async *read(): AsyncGenerator<Uint8Array> {
-    await this.#append(this.#sealer.end());
+    this.#sealed ??= this.#append(this.#sealer.end());
+    await this.#sealed;
     const { commitment, header } = this.#sealer;
     const size = this.#plainSizeBytes;
     using opener = new BodyOpener(this.#key, this.#context, header, { commitment, plainSizeBytes: size });

@@ -33,10 +33,16 @@ export function resultsField(hostname: string, results: readonly MethodResult[])
   return Buffer.from(`Authentication-Results: ${[hostname, ...lines].join(';\r\n\t')}\r\n`, 'latin1');
 }
 
-/** The header without the fields that claim to be results of `hostname` (RF2). */
-export function withoutForgedResults(block: Buffer, fields: readonly HeaderField[], hostname: string): Buffer {
+/** The header without the fields that claim to be results of `hostname` (RF2), and without those of the names `others`. */
+export function withoutForged(
+  block: Buffer,
+  fields: readonly HeaderField[],
+  { hostname, others }: Readonly<{ hostname: string; others: readonly string[] }>,
+): Buffer {
   const text = binaryString(block);
-  const forged = fields.filter((field) => field.name === NAME && speaksFor(hostname, text, field));
+  const forged = fields.filter(
+    (field) => (field.name === NAME && speaksFor(hostname, text, field)) || others.includes(field.name),
+  );
   if (forged.length === 0) return block;
   const kept: Buffer[] = [];
   let at = 0;

@@ -126,7 +126,7 @@ describe('IN2 what is not known is not refused', () => {
     resolver.delayMs = 60_000;
     const incoming = checks.begin({ address: '192.0.2.7', helo: 'out.example.net', sender: 'ann@example.net' });
     await incoming?.write(await signedBy(signer, message(FROM_NET)));
-    const verdict = await incoming?.end();
+    const verdict = await incoming?.end({ recipients: [], transaction: 't' });
     expect(verdict).toMatchObject({ kind: 'deliver', to: 'inbox' });
     const text = verdict?.kind === 'deliver' ? verdict.fields.toString() : '';
     expect(text).toMatch(/spf=temperror/);
@@ -208,7 +208,7 @@ test('HB1 HB2 HB3 a large body is in a sealed file without a name, and memory is
   expect(held).toHaveLength(1);
   const onDisk = readFileSync(held[0]!);
   expect([onDisk.length > 950_000, onDisk.includes('canary')]).toEqual([true, false]);
-  await incoming.end();
+  await incoming.end({ recipients: [], transaction: 't' });
   let size = 0;
   for await (const piece of incoming.content()) size += piece.length;
   expect(size).toBe(message(FROM_NET, 'small\r\n').length + 1_000_000);

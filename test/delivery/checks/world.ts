@@ -9,6 +9,7 @@ import { loadConfig } from '../../../src/config/load.ts';
 import { IncomingChecks } from '../../../src/delivery/checks/incoming.ts';
 import { ServerError } from '../../../src/base/errors.ts';
 import type { Answer, DnsRecord, RecordType, Resolver } from '../../../src/dns/resolver.ts';
+import type { Logger } from '../../../src/observe/logger.ts';
 import { memoryDelivery, refOf } from '../memory-mailboxes.ts';
 
 /** `'away'`: asking fails for the time being. */
@@ -107,6 +108,13 @@ type CheckOptions = Readonly<{
   pieceBytes?: number;
 }>;
 
+const QUIET: Logger = {
+  debug: () => undefined,
+  info: () => undefined,
+  warn: () => undefined,
+  error: () => undefined,
+  child: () => QUIET,
+};
 export const HOSTNAME = 'mx.example.org';
 
 export function checksWith(zone: MemoryZone, mail: Record<string, unknown> = {}) {
@@ -117,7 +125,7 @@ export function checksWith(zone: MemoryZone, mail: Record<string, unknown> = {})
   const resolver = memoryResolver(zone);
   const { mail: defaults } = loadConfig({ env: {} });
   const config = { ...defaults, ...mail } as typeof defaults;
-  const deps = { config, hostname: HOSTNAME, folder, resolver, nowMs: Date.now };
+  const deps = { config, hostname: HOSTNAME, folder, resolver, logger: QUIET, nowMs: Date.now };
   return { checks: new IncomingChecks(deps), deps, resolver, folder };
 }
 
