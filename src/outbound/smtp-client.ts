@@ -41,7 +41,7 @@ export type Delivered = Readonly<
   { kind: 'accepted' | 'refused'; reply: Reply } | { kind: 'lost'; fault: SessionFault; stage: string }
 >;
 
-type Waiting = PromiseWithResolvers<Reply>;
+type Waiting = Readonly<{ resolve(reply: Reply): void; reject(failure: Error): void }>;
 
 export class SmtpClient {
   #socket: Socket | TLSSocket;
@@ -307,12 +307,10 @@ export class SmtpClient {
     const waiting = Promise.withResolvers<never>();
     waiting.promise.catch(() => undefined);
     const entry: Waiting = {
-      promise: waiting.promise,
       reject: waiting.reject,
+      // at once: of what it may have said more than once the first counts
       resolve: (reply) => {
-        void Promise.resolve(reply).then((said) => {
-          waiting.reject(this.#fail(earlyRefusal(said)));
-        });
+        waiting.reject(this.#fail(earlyRefusal(reply)));
       },
     };
     this.#waiting.push(entry);
