@@ -14,7 +14,7 @@ const FLOORS: readonly (readonly string[])[] = [
   ['mailbox', 'queue', 'sasl'],
   ['delivery', 'backup', 'moving'],
   ['imap', 'smtp', 'outbound', 'gateway', 'admin', 'jobs', 'web'],
-  ['main.ts', 'app.ts', 'gateway-app.ts', 'serving.ts', 'measures.ts'],
+  ['main.ts', 'app.ts', 'core.ts', 'offline.ts', 'site.ts', 'gateway-app.ts', 'serving.ts', 'measures.ts'],
 ];
 
 /** `imports` may occur only in files that match `inside`. */

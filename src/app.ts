@@ -1,33 +1,24 @@
 /**
  * The composition root: builds every service once, floor by floor, and takes them down in the opposite order.
  *
- * A1  One process for one data directory: the second one is refused before it opens anything.
+ * A1  One process for one data directory (core.ts, CR1).
  * A2  Nothing listens before everything below it is ready, nor without a TLS certificate.
  * A3  Stopping: listeners first, then what is under way within a grace period, then mailboxes, then the directory.
  * A4  When the disk fails the process ends (serving.ts, SV1).
  *
- * Called by main.ts: `serve` and `initialize`.
+ * Called by main.ts: `serve`.
  */
-import { existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { createAccounts, type Accounts } from './accounts/accounts.ts';
 import type { Certify } from './accounts/destructions.ts';
-import { DirectoryExamination } from './accounts/examine.ts';
 import type { EraseFiles } from './accounts/mailboxes.ts';
+import type { AdminContext, ServerState } from './admin/operations/context.ts';
 import { Receipts } from './admin/receipts.ts';
 import { AdminServer } from './admin/server.ts';
-import type { AdminContext, ServerState } from './admin/operations/context.ts';
-import { makeMissingFiles } from './admin/set-up-files.ts';
-import { setUpDemo, setUpUsers, type DemoResult, type UsersResult } from './admin/set-up.ts';
-import { requireRestored } from './backup/restore.ts';
 import { Backups } from './backup/service.ts';
-import { ServerError } from './base/errors.ts';
-import type { DoctorReport } from './base/fault.ts';
 import type { OnProgress, TaskState } from './base/task.ts';
 import type { Config } from './config/schema.ts';
-import { Checkpointer } from './db/checkpointer.ts';
-import { Database } from './db/database.ts';
-import { lockDirectory } from './db/lock.ts';
+import { defaultKeyOf, doctorDeps, mailboxesFolder, openCore, openMailboxes, type Core } from './core.ts';
 import { syncFolder } from './db/sync-folder.ts';
 import { Delivery } from './delivery/deliver.ts';
 import { Collection } from './gateway/collection.ts';
@@ -39,64 +30,40 @@ import { KeyVerification } from './jobs/key-verification.ts';
 import { Retention } from './jobs/retention.ts';
 import { Scrub } from './jobs/scrub.ts';
 import { Tasks } from './jobs/tasks.ts';
-import { AuditLog } from './keys/audit-log.ts';
-import { KeyService } from './keys/key-service.ts';
+import { type AuditLog } from './keys/audit-log.ts';
 import type { MailboxRef } from './keys/mailbox-keys.ts';
-import { KeyProviderError, type KeyProvider, type ProviderKind } from './keys/provider.ts';
-import { AwsKms } from './keys/providers/aws-kms.ts';
 import { remindOfBackup } from './keys/providers/keyring-backup.ts';
-import { KeyringLock } from './keys/providers/keyring-lock.ts';
-import { LocalKeyring } from './keys/providers/local-keyring.ts';
-import { VaultTransit } from './keys/providers/vault-transit.ts';
 import { ImportRuns } from './mailbox/imports.ts';
-import { Mailboxes } from './mailbox/mailboxes.ts';
+import { type Mailboxes } from './mailbox/mailboxes.ts';
+import { measureServer } from './measures.ts';
 import { Health } from './observe/health.ts';
 import type { Logger } from './observe/logger.ts';
+import { Metrics } from './observe/metrics.ts';
+import { createOutbound } from './outbound/outbound.ts';
+import { Queue } from './queue/queue.ts';
+import { Sasl } from './sasl/mechanisms.ts';
 import {
-  EXIT_STORAGE_FAILED,
   firstPorts,
   openChecks,
   openResolver,
   readTls,
   serveUntilStopped,
   type Observers,
-  type OnFailure,
   type Ports,
   type ServeOptions,
 } from './serving.ts';
-import { createOutbound } from './outbound/outbound.ts';
-import { Queue } from './queue/queue.ts';
-import { Sasl } from './sasl/mechanisms.ts';
+import { openPublicSite } from './site.ts';
 import { createSmtpListeners } from './smtp/listener.ts';
-import { measureServer } from './measures.ts';
-import { Metrics } from './observe/metrics.ts';
-import { normalizeDomain } from './accounts/domain-name.ts';
-import { mtaStsPolicy } from './admin/domain-records.ts';
-import { AcmeCertificate, type AcmeOptions } from './web/acme.ts';
-import type { MailServers } from './web/client-settings.ts';
 import { HttpListeners } from './web/http.ts';
 import { monitoring } from './web/monitoring.ts';
-import { plainSite, publicSite } from './web/public.ts';
 
 const PROJECT = join(import.meta.dirname, '..');
-const DIRECTORY_MIGRATIONS = join(PROJECT, 'migrations/directory');
 const STOP_GRACE_MS = 10_000;
-const HASH_QUEUE_MAX_COUNT = 1000;
 const ADOPTION_EVERY_MS = 5000;
 const VERIFICATION_EVERY_MS = 10 * 60_000;
 const RETENTION_EVERY_MS = 3_600_000;
 const SCRUB_EVERY_MS = 10 * 60_000;
 const DAY_MS = 86_400_000;
-const DEMO_DOMAIN = 'example.test';
-
-type Core = Readonly<{
-  directory: Database;
-  checkpointer: Checkpointer;
-  audit: AuditLog;
-  keys: KeyService;
-  keyringLock: KeyringLock;
-  accounts: Accounts;
-}>;
 
 /** Serves until SIGTERM or SIGINT; resolves when everything is down. Throws ServerError when it cannot start. */
 export function serve(options: ServeOptions): Promise<void> {
@@ -285,31 +252,6 @@ async function startServer(config: Config, running: AsyncDisposableStack, observ
   return ports;
 }
 
-function mailboxesFolder(config: Config): string {
-  return join(config.data.directory, 'mailboxes');
-}
-
-function openMailboxes(
-  config: Config,
-  { accounts, checkpointer, keys }: Core,
-  running: AsyncDisposableStack,
-  onFailure: OnFailure,
-): Mailboxes {
-  const mailboxes = new Mailboxes({
-    directory: mailboxesFolder(config),
-    inlineBodyMaxBytes: config.store.inlineBodyMaxBytes,
-    maxOpenCount: config.store.maxOpenMailboxesCount,
-    freeSpaceReserveBytes: config.store.freeSpaceReserveBytes,
-    checkpointer,
-    keys,
-    quotaOf: (mailbox) => accounts.mailboxes.quota({ mailbox }),
-    retentionMsOf: (mailbox) => accounts.organizations.retentionMsOf(mailbox),
-    onFailure,
-  });
-  running.defer(() => mailboxes.close());
-  return mailboxes;
-}
-
 async function openQueue(
   { data, store, queue: { maxMessagesCount, giveUpAfterMs } }: Config,
   { accounts: { transitKeys }, checkpointer }: Core,
@@ -375,158 +317,6 @@ function backupTasks(
   };
 }
 
-function doctorDeps(config: Config, core: Core, mailboxes: Mailboxes): Parameters<typeof examine>[0] {
-  const { accounts, keys, audit, directory } = core;
-  const { scrubs, waitingMailboxes } = accounts;
-  const file = join(config.data.directory, 'directory.db');
-  return {
-    directory: new DirectoryExamination({ directory, keys, nowMs: Date.now, reader: mailboxes.reader, file }),
-    mailboxesFolder: mailboxesFolder(config),
-    ...{ mailboxes, scrubs, waitingMailboxes, keys, audit, nowMs: Date.now },
-  };
-}
-
-type SiteDeps = Readonly<{ listeners: HttpListeners; running: AsyncDisposableStack; logger: Logger; reload(): void }>;
-
-/** The listeners for everybody: settings of mail programs, MTA-STS, ACME. Gives their ports. */
-async function openPublicSite(
-  config: Config,
-  { listeners, running, logger, reload }: SiteDeps,
-): Promise<Readonly<Record<string, readonly number[]>>> {
-  const { web, server, imap, smtp } = config;
-  const acme = acmeOptions(config);
-  const certificate = acme && running.use(new AcmeCertificate({ options: acme, logger, reload, nowMs: Date.now }));
-  const challenge = (token: string): string | null => certificate?.challenge(token) ?? null;
-  const service = (implicit: readonly { port: number }[], plain: readonly { port: number }[]): MailServers['imap'] => {
-    const [first] = implicit;
-    const port = first?.port ?? plain[0]?.port;
-    return port === undefined ? null : { port, isImplicitTls: first !== undefined };
-  };
-  const servers: MailServers = {
-    hostname: server.hostname,
-    imap: service(imap.listenTls, imap.listen),
-    submission: service(smtp.submissions.listen, smtp.submission.listen),
-  };
-  const site = publicSite({
-    servers,
-    mtaStsPolicy: mtaStsPolicy(server.hostname),
-    challenge,
-    domainOf: normalizeDomain,
-  });
-  const plain = plainSite({ challenge }, web.listenTls.length > 0);
-  const ports = {
-    http: await listeners.open(web.listen, plain),
-    https: web.listenTls.length === 0 ? [] : await listeners.open(web.listenTls, site, readTls(config)),
-  };
-  certificate?.start();
-  return ports;
-}
-
-function acmeOptions({ acme, tls, server, data }: Config): AcmeOptions | null {
-  const { directoryUrl, acceptTerms, email, names, caFile } = acme;
-  if (directoryUrl === undefined || !acceptTerms) return null;
-  return {
-    directoryUrl,
-    email: email ?? null,
-    names: names.length > 0 ? names : [server.hostname],
-    accountKeyFile: join(data.directory, 'tls/acme-account-key.pem'),
-    certificateFile: tls.certificateFile,
-    keyFile: tls.keyFile,
-    ca: caFile === undefined ? null : readFileSync(caFile, 'utf8'),
-  };
-}
-
-/** What both serving and setting up need: the lock, the directory and the keys. */
-async function openCore(config: Config, running: AsyncDisposableStack, observers: Observers): Promise<Core> {
-  const { logger, onFailure } = observers;
-  const data = config.data.directory;
-  if (!existsSync(data)) {
-    throw new ServerError('not-found', { clientText: `There is no data directory ${data}. Make it: sealpost init` });
-  }
-  requireRestored(data);
-  running.use(lockDirectory(data)); // A1
-  const checkpointer = new Checkpointer({ intervalMs: config.store.checkpointIntervalMs, onFailure });
-  running.defer(() => checkpointer.close());
-  const directory = await Database.open({
-    file: join(data, 'directory.db'),
-    migrations: DIRECTORY_MIGRATIONS,
-    checkpointer,
-    onFailure,
-  });
-  running.defer(() => directory.close());
-  const audit = new AuditLog(directory);
-  running.defer(() => {
-    audit.close();
-  });
-  const keyringLock = running.use(new KeyringLock(config.keys.localKeyring.passphrase));
-  const keyring = await openKeyring(config, keyringLock, logger);
-  const vault = openVault(config, logger);
-  const providers = [keyring, new AwsKms(config.keys.awsKms), ...(vault ? [vault] : [])];
-  const keys = openKeys(config, { db: directory, audit, providers });
-  running.defer(() => {
-    keys.close();
-  });
-  const { loginDomain, argon2, scram, oauth } = config.accounts;
-  const { memoryKiB, passesCount, maxConcurrentCount } = argon2;
-  const passwords = {
-    argon2: { memoryKib: memoryKiB, passes: passesCount, lanes: 1 },
-    concurrencyCount: maxConcurrentCount,
-    queueMaxCount: HASH_QUEUE_MAX_COUNT,
-  };
-  const { issuer, audience, addressClaim, timeoutMs } = oauth;
-  const oidc =
-    issuer === undefined || audience === undefined ? undefined : { issuer, audience, addressClaim, timeoutMs };
-  const options = {
-    passwords,
-    scram: { iterationsCount: scram.iterationsCount, hasSha1: scram.sha1 },
-    oidc,
-    loginDomain,
-  };
-  const accounts = createAccounts({ directory, keys, nowMs: Date.now }, options);
-  vault?.watchToken();
-  return { directory, checkpointer, audit, keys, keyringLock, accounts };
-}
-
-/** The doctor without a running server. Throws ServerError 'not-allowed' while another process has the data directory. */
-export async function examineOffline(
-  config: Config,
-  request: Readonly<{ isRepair: boolean; isDeep: boolean }>,
-): Promise<DoctorReport> {
-  process.umask(0o077);
-  await using running = new AsyncDisposableStack();
-  const core = await openCore(config, running, { logger: setUpLogger, onFailure: stopAtFailure });
-  const mailboxes = openMailboxes(config, core, running, stopAtFailure);
-  const follow = { onProgress: () => undefined, signal: new AbortController().signal };
-  return await examine(doctorDeps(config, core, mailboxes), { mailbox: null, ...request }, follow);
-}
-
-export type InitializeRequest = Readonly<{
-  demo: boolean;
-  users?: Readonly<{ count: number; password: string; domain: string }> | undefined;
-}>;
-export type InitializeResult = Readonly<{
-  /** Files and folders that were made. */
-  made: readonly string[];
-  demo?: DemoResult;
-  users?: UsersResult;
-}>;
-
-/** First-run set-up, without a running server; running it again keeps what is there. Throws ServerError. */
-export async function initialize(config: Config, request: InitializeRequest): Promise<InitializeResult> {
-  process.umask(0o077);
-  const made = await makeMissingFiles(config);
-  await using running = new AsyncDisposableStack();
-  const { accounts } = await openCore(config, running, { logger: setUpLogger, onFailure: stopAtFailure });
-  accounts.organizations.recover();
-  const deps = { accounts, defaultKey: defaultKeyOf(config) };
-  const demo = { organization: 'Demo', domain: DEMO_DOMAIN, local: 'demo' };
-  return {
-    made,
-    ...(request.demo ? { demo: await setUpDemo(deps, demo) } : {}),
-    ...(request.users ? { users: await setUpUsers(deps, { organization: 'Test', ...request.users }) } : {}),
-  };
-}
-
 /** An audit that was tampered with does not stop the mail, but nobody overlooks it. */
 function checkAudit(audit: AuditLog, health: Health, logger: Logger): void {
   const part = health.part('key audit');
@@ -537,57 +327,6 @@ function checkAudit(audit: AuditLog, health: Health, logger: Logger): void {
   }
   logger.error('the key audit is broken', { row: fault.rowId, reason: fault.reason });
   part.degraded('its newest entry is not what was written: see sealpost key audit verify');
-}
-
-function stopAtFailure(error: Error): never {
-  process.stderr.write(`sealpost: storage failed: ${error.message}\n`);
-  process.exit(EXIT_STORAGE_FAILED);
-}
-
-/** Set-up prints its result only; warnings go to standard error. */
-const setUpLogger: Logger = {
-  debug: () => undefined,
-  info: () => undefined,
-  warn: (message) => void process.stderr.write(`sealpost: ${message}\n`),
-  error: (message) => void process.stderr.write(`sealpost: ${message}\n`),
-  child: () => setUpLogger,
-};
-
-type KeyDeps = Readonly<{ db: Database; audit: AuditLog; providers: readonly KeyProvider[] }>;
-
-function openKeys({ keys }: Config, deps: KeyDeps): KeyService {
-  const callBudgetMs = Math.max(keys.awsKms.timeoutMs, keys.vaultTransit.timeoutMs);
-  return new KeyService({ ...deps, limits: { ...keys, callBudgetMs } });
-}
-
-/** A keyring that is there and cannot be used stops the start, and not the first mail. Throws ServerError 'not-allowed'. */
-async function openKeyring({ keys }: Config, lock: KeyringLock, logger: Logger): Promise<LocalKeyring> {
-  const { file } = keys.localKeyring;
-  const keyring = new LocalKeyring(file, lock);
-  if (!existsSync(file)) return keyring;
-  try {
-    const { isProtected } = await keyring.check();
-    if (lock.hasPassphrase && !isProtected) {
-      logger.warn('a passphrase is configured, and the keyring is not protected', {
-        file,
-        remedy: 'sealpost keyring protect',
-      });
-    }
-    return keyring;
-  } catch (cause) {
-    if (!(cause instanceof KeyProviderError)) throw cause;
-    throw new ServerError('not-allowed', { clientText: `The server cannot start: ${cause.message}.`, cause });
-  }
-}
-
-/** Null when none is configured. Throws ServerError 'not-found' for its CA file. */
-function openVault({ keys }: Config, logger: Logger): VaultTransit | null {
-  const { address } = keys.vaultTransit;
-  return address === undefined ? null : new VaultTransit({ ...keys.vaultTransit, address }, logger);
-}
-
-function defaultKeyOf({ keys }: Config): Readonly<{ provider: ProviderKind; rootKey: string }> {
-  return { provider: keys.defaultProvider, rootKey: keys.defaultKey };
 }
 
 function packageVersion(): string {

@@ -33,7 +33,7 @@ process.on('warning', (warning) => {
 const program = createProgram(terminal, {
   examine: async ({ configFile: file, isRepair, isDeep }) => {
     const { loadConfig } = await import('./config/load.ts');
-    const { examineOffline } = await import('./app.ts');
+    const { examineOffline } = await import('./offline.ts');
     return examineOffline(loadConfig({ file, env: process.env }), { isRepair, isDeep });
   },
 });
@@ -72,7 +72,7 @@ program
     const users =
       count === undefined || password === undefined || domain === undefined ? undefined : { count, password, domain };
     const config = await loadConfiguration(command);
-    const { initialize } = await import('./app.ts');
+    const { initialize } = await import('./offline.ts');
     const result = await initialize(config, { demo: options.demo === true, users });
     terminal.write(
       command.optsWithGlobals<GlobalOptions>().json === true ? `${JSON.stringify(result)}\n` : told(result),
@@ -121,7 +121,7 @@ function gatewayTold(made: readonly string[], ticketFile: string): string {
   return `${[...lines, next].join('\n')}\n`;
 }
 
-function told(result: Awaited<ReturnType<(typeof import('./app.ts'))['initialize']>>): string {
+function told(result: Awaited<ReturnType<(typeof import('./offline.ts'))['initialize']>>): string {
   const lines = result.made.map((file) => `made ${file}`);
   if (result.demo) {
     const { address, password } = result.demo;
