@@ -31,5 +31,6 @@ STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=30s --timeout=5s --start-period=30s \
   CMD ["node", "src/main.ts", "status", "--config", "/etc/sealpost/sealpost.toml"]
 # --disable-sigusr1: no signal opens a debugger in a process that holds keys.
-ENTRYPOINT ["node", "--disable-sigusr1", "src/main.ts"]
+# --max-semi-space-size: buffers that are done with are freed sooner (src/decisions.md).
+ENTRYPOINT ["node", "--disable-sigusr1", "--max-semi-space-size=4", "src/main.ts"]
 CMD ["serve", "--config", "/etc/sealpost/sealpost.toml"]

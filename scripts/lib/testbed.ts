@@ -48,7 +48,16 @@ async function start(): Promise<void> {
   writeFileSync(config, stringify(configuration()), { mode: 0o600 });
   const account = ['--users', String(usersCount), '--password', options.password, '--domain', options.domain];
   await run(['src/main.ts', 'init', '--config', config, ...account]);
-  server = launch(['--disable-sigusr1', 'src/main.ts', 'serve', '--config', config, '--ready-file', readyFile]);
+  server = launch([
+    '--disable-sigusr1',
+    '--max-semi-space-size=4',
+    'src/main.ts',
+    'serve',
+    '--config',
+    config,
+    '--ready-file',
+    readyFile,
+  ]);
   server.once('exit', (code, signal) => {
     if (!isEnding) void end(1, `the server ended by itself (${String(signal ?? code)})`);
   });

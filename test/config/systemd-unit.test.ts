@@ -22,7 +22,7 @@ test.each([
 });
 
 test('the server takes no signal that opens a debugger', () => {
-  expect(unit).toMatch(/^ExecStart=\S+\/node --disable-sigusr1 \S+\/src\/main\.ts serve /m);
+  expect(unit).toMatch(/^ExecStart=\S+\/node --disable-sigusr1 --max-semi-space-size=4 \S+\/src\/main\.ts serve /m);
 });
 
 const hasSystemd = spawnSync('systemd-analyze', ['--version']).status === 0;
